@@ -1,0 +1,133 @@
+"""Weights: their cards, their hashes, and running them. The weights ship inside the package as ONNX."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import ModelError
+
+WEIGHTS = Path(__file__).parent / "weights"
+DOWNSAMPLING = 16
+"""Network inputs are padded to multiples of this."""
+
+ModelName = Literal["anatomy", "markers"]
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """A network's card, as stored in ``weights/NAME.card.json``.
+
+    Attributes
+    ----------
+    name : str
+    version : str
+    file : str
+        ONNX file beside the card.
+    sha256 : str
+        Of that file.
+    spacing_mm : float
+        Cubic voxel size of the input.
+    inputs, outputs : tuple of str
+        Channel names in order.
+    thresholds : mapping
+        Markers network: per marker ``{"probability": p, "min_volume_mm3": v}``.
+    temperature : mapping
+        Markers network: per marker the divisor of the logit that calibrates its probability.
+    training, results, limits
+        Free-form, for people: command, commit, seed, data; figures with n and interval; what it was never tested on.
+    """
+
+    name: str
+    version: str
+    file: str
+    sha256: str
+    spacing_mm: float
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    thresholds: Mapping[str, Mapping[str, float]]
+    temperature: Mapping[str, float]
+    training: Mapping[str, Any]
+    results: Mapping[str, Any]
+    limits: tuple[str, ...]
+
+
+def load_card(name: ModelName, folder: Path = WEIGHTS) -> ModelCard:
+    """Read a model card.
+
+    Raises
+    ------
+    ModelError
+        When the card is missing or lacks a field.
+    """
+    path = folder / f"{name}.card.json"
+    try:
+        fields = json.loads(path.read_text())
+        return ModelCard(**{**fields, **{key: tuple(fields[key]) for key in ("inputs", "outputs", "limits")}})
+    except FileNotFoundError:
+        raise ModelError(f"no model card at {path}", "the card that ships with the package", "reinstall smallvessel") from None
+    except (TypeError, KeyError, ValueError) as error:
+        raise ModelError(f"a model card that cannot be read, {path}: {error}", "every field of ModelCard", "reinstall smallvessel") from None
+
+
+def padded_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """The next multiples of 16."""
+    x, y, z = (-(-n // DOWNSAMPLING) * DOWNSAMPLING for n in shape)
+    return x, y, z
+
+
+class Network:
+    """A loaded network: OpenVINO on the CPU, compiled once per input shape, deterministic.
+
+    Raises
+    ------
+    ModelError
+        When the weights do not have the card's SHA-256.
+    """
+
+    def __init__(self, card: ModelCard, folder: Path = WEIGHTS) -> None:
+        self.card = card
+        path = folder / card.file
+        found = hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else "no file"
+        if found != card.sha256:
+            raise ModelError(f"weights {path} with SHA-256 {found}", card.sha256, "reinstall smallvessel")
+        import openvino as ov
+
+        self._core = ov.Core()
+        self._model = self._core.read_model(path)
+        self._compiled: dict[tuple[int, ...], Any] = {}
+
+    def __call__(self, channels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logits for one input.
+
+        Parameters
+        ----------
+        channels : ndarray, shape (channel, x, y, z)
+            Any spatial shape; padded with zeros to multiples of 16 and cropped back.
+
+        Returns
+        -------
+        ndarray, shape (output, x, y, z), float32
+        """
+        shape = channels.shape[1:]
+        padded = np.zeros((1, channels.shape[0], *padded_shape(shape)), np.float32)
+        padded[0, :, : shape[0], : shape[1], : shape[2]] = channels
+        if padded.shape not in self._compiled:
+            self._model.reshape(list(padded.shape))
+            self._compiled = {padded.shape: self._core.compile_model(self._model, "CPU", {"PERFORMANCE_HINT": "LATENCY"})}
+        logits = self._compiled[padded.shape](padded)[0][0]
+        return np.ascontiguousarray(logits[:, : shape[0], : shape[1], : shape[2]])
+
+
+@cache
+def load_network(name: ModelName, folder: Path = WEIGHTS) -> Network:
+    """A network by name, loaded once per process."""
+    return Network(load_card(name, folder), folder)

@@ -1,0 +1,260 @@
+"""Every record that crosses from one room to the next: the data flow on one page.
+
+BIDS or files ──intake──▶ Session ──prepare──▶ Prepared ──segment──▶ Segmentation ──measure──▶ Measurements
+──▶ SessionResult ──▶ derivatives · report
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from .markers import Marker, Sequence
+from .volume import Grid, LabelMap, Mask, Transform, Volume
+
+Status = Literal["pass", "warn", "fail"]
+
+
+@dataclass(frozen=True)
+class NotAssessed:
+    """Something that could not be measured, and why. Never a silent 0."""
+
+    reason: str
+
+
+@dataclass(frozen=True, order=True)
+class SessionId:
+    """BIDS identity of a session. ``subject`` and ``session`` carry no prefix."""
+
+    subject: str
+    session: str | None = None
+
+    def __str__(self) -> str:
+        return f"sub-{self.subject}" + (f"_ses-{self.session}" if self.session else "")
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """One file on disk that was accepted as an image of a sequence.
+
+    ``note`` says what was done to accept it (a rule that chose it among runs, a squeezed axis, a trusted header).
+    """
+
+    path: Path
+    sequence: Sequence
+    volume: Volume
+    sha256: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Session:
+    """The accepted images of one MRI session. ``log`` are sentences for the session's log."""
+
+    id: SessionId
+    images: Mapping[Sequence, ImageFile]
+    log: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Check:
+    """One quality check: what was measured, against which limit, and what follows.
+
+    ``value`` is None when it could not be computed; ``limit`` is a sentence such as "warn above 0.8 mm, fail above 2 mm".
+    """
+
+    name: str
+    value: float | None
+    unit: str
+    limit: str
+    status: Status
+    message: str
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """What the anatomy network found, on the analysis grid.
+
+    Attributes
+    ----------
+    structures : LabelMap
+        Values of :class:`smallvessel.structures.Structure`.
+    right : Mask
+        Right hemisphere (world +x side of the brain's own midline); meaningful inside the brain.
+    brain : Mask
+        Brain with ventricles and the CSF of the sulci, without extracerebral CSF.
+    intracranial : Mask
+        Everything inside the skull: brain and CSF.
+    lobes : LabelMap
+        0 none, then the codes in ``lobes.names`` ("frontal", "parietal", "temporal", "occipital", "insula"); side comes from ``right``.
+    mni_from_reference : Transform
+        Affine map of world points from the reference image to MNI152 space.
+    """
+
+    structures: LabelMap
+    right: Mask
+    brain: Mask
+    intracranial: Mask
+    lobes: LabelMap
+    mni_from_reference: Transform
+
+
+@dataclass(frozen=True)
+class Native:
+    """A sequence on its own grid: what is needed to bring results back to it."""
+
+    grid: Grid
+    brain: Mask
+    reference_from_native: Transform
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A session brought onto the 1 mm analysis grid (axes parallel to the reference image, RAS+ order, cropped to the brain).
+
+    Attributes
+    ----------
+    images : mapping of Sequence to Volume
+        Bias-corrected, registered, interpolated once; intensities as acquired, not normalised.
+    native : mapping of Sequence to Native
+    brain_extracted : bool
+        Whether the input came without a skull.
+    """
+
+    id: SessionId
+    reference: Sequence
+    grid: Grid
+    images: Mapping[Sequence, Volume]
+    native: Mapping[Sequence, Native]
+    anatomy: Anatomy
+    brain_extracted: bool
+    checks: tuple[Check, ...]
+    steps: tuple[str, ...] = ()
+    """Sentences in the past tense, in order: the methods paragraph is made of them."""
+
+
+@dataclass(frozen=True)
+class MarkerMap:
+    """One marker's segmentation.
+
+    Attributes
+    ----------
+    probability : Volume
+        On the analysis grid, calibrated, 0 to 1.
+    labels : LabelMap
+        On the analysis grid: 0 background, 1..n the lesions (26-connected), after thresholds and plausibility rules.
+    confidence : tuple of float
+        Per lesion, label order: its calibrated probability of being a lesion, 0 to 1.
+    native_sequence : Sequence
+        The sequence on which the marker is rated.
+    native_mask, native_probability
+        The same result on that sequence's own grid.
+    """
+
+    marker: Marker
+    probability: Volume
+    labels: LabelMap
+    confidence: tuple[float, ...]
+    native_sequence: Sequence
+    native_mask: Mask
+    native_probability: Volume
+
+    @property
+    def mask(self) -> Mask:
+        return Mask(self.labels.data > 0, self.labels.grid)
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """All four markers, each a map or the reason why not."""
+
+    markers: Mapping[Marker, MarkerMap | NotAssessed]
+    steps: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """One lesion: a row of ``lesions.tsv``.
+
+    ``region`` is marker specific (see measure/regions.py); ``mars_region`` only for CMB and lacunes, else None;
+    ``side`` is "left", "right" or "midline"; the centroid is in the reference image's world, RAS mm.
+    """
+
+    marker: Marker
+    label: int
+    volume_mm3: float
+    diameter_mm: float
+    centroid_mm: tuple[float, float, float]
+    region: str
+    mars_region: str | None
+    side: str
+    confidence: float
+
+
+@dataclass(frozen=True)
+class MarkerMeasures:
+    """Volume and count of one marker, total and per region (every region of the marker is present, also with 0)."""
+
+    marker: Marker
+    volume_ml: float
+    count: int
+    region_volume_ml: Mapping[str, float]
+    region_count: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """Everything that is measured on one session."""
+
+    icv_ml: float | NotAssessed
+    brain_ml: float
+    structure_ml: Mapping[str, float]
+    markers: Mapping[Marker, MarkerMeasures | NotAssessed]
+    lesions: tuple[Lesion, ...]
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """How a result was made. ``timings_s`` per stage; ``digest`` identifies inputs, settings, weights and version."""
+
+    version: str
+    digest: str
+    inputs: Mapping[str, str]
+    models: Mapping[str, str]
+    settings: Mapping[str, object]
+    packages: Mapping[str, str]
+    timings_s: Mapping[str, float]
+    peak_memory_mb: float
+    methods: str
+    log: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SessionResult:
+    """Everything known about one session after a run."""
+
+    id: SessionId
+    prepared: Prepared
+    segmentation: Segmentation
+    measurements: Measurements
+    provenance: Provenance
+
+
+@dataclass(frozen=True)
+class SessionFailure:
+    """A session that could not be completed, and the message the user sees."""
+
+    id: SessionId
+    stage: str
+    message: str
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What one ``smallvessel run`` did."""
+
+    completed: tuple[SessionId, ...] = ()
+    skipped: tuple[SessionId, ...] = ()
+    failed: tuple[SessionFailure, ...] = field(default=())

@@ -1,0 +1,64 @@
+"""The anatomical structures that the anatomy network tells apart: one table for learning, preparing and measuring."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class Structure(IntEnum):
+    """Class of the anatomy network; the value is its output channel. Left and right come from a channel of their own."""
+
+    BACKGROUND = 0
+    CSF = 1
+    """Cerebrospinal fluid around the brain, inside the skull."""
+    WHITE_MATTER = 2
+    CORTEX = 3
+    LATERAL_VENTRICLE = 4
+    THIRD_VENTRICLE = 5
+    FOURTH_VENTRICLE = 6
+    THALAMUS = 7
+    CAUDATE = 8
+    """With the accumbens."""
+    PUTAMEN = 9
+    PALLIDUM = 10
+    BRAINSTEM = 11
+    VENTRAL_DC = 12
+    """Ventral diencephalon: hypothalamus, subthalamic and red nuclei, substantia nigra."""
+    CEREBELLAR_WHITE = 13
+    CEREBELLAR_CORTEX = 14
+    HIPPOCAMPUS = 15
+    AMYGDALA = 16
+
+
+@dataclass(frozen=True)
+class StructureInfo:
+    """A structure's printed name, its FreeSurfer codes (left or only, right) and its code in ``_dseg`` files."""
+
+    name: str
+    freesurfer_left: tuple[int, ...]
+    freesurfer_right: tuple[int, ...]
+
+
+STRUCTURES: dict[Structure, StructureInfo] = {
+    Structure.BACKGROUND: StructureInfo("background", (0,), ()),
+    Structure.CSF: StructureInfo("extracerebral CSF", (24,), ()),
+    Structure.WHITE_MATTER: StructureInfo("cerebral white matter", (2, 25, 85), (41, 57)),
+    Structure.CORTEX: StructureInfo("cerebral cortex", (3,), (42,)),
+    Structure.LATERAL_VENTRICLE: StructureInfo("lateral ventricle", (4, 5, 72), (43, 44)),
+    Structure.THIRD_VENTRICLE: StructureInfo("third ventricle", (14,), ()),
+    Structure.FOURTH_VENTRICLE: StructureInfo("fourth ventricle", (15,), ()),
+    Structure.THALAMUS: StructureInfo("thalamus", (10,), (49,)),
+    Structure.CAUDATE: StructureInfo("caudate and accumbens", (11, 26), (50, 58)),
+    Structure.PUTAMEN: StructureInfo("putamen", (12, 30), (51, 62)),
+    Structure.PALLIDUM: StructureInfo("pallidum", (13,), (52,)),
+    Structure.BRAINSTEM: StructureInfo("brainstem", (16,), ()),
+    Structure.VENTRAL_DC: StructureInfo("ventral diencephalon", (28,), (60,)),
+    Structure.CEREBELLAR_WHITE: StructureInfo("cerebellar white matter", (7,), (46,)),
+    Structure.CEREBELLAR_CORTEX: StructureInfo("cerebellar cortex", (8,), (47,)),
+    Structure.HIPPOCAMPUS: StructureInfo("hippocampus", (17,), (53,)),
+    Structure.AMYGDALA: StructureInfo("amygdala", (18,), (54,)),
+}
+
+VENTRICLES = (Structure.LATERAL_VENTRICLE, Structure.THIRD_VENTRICLE, Structure.FOURTH_VENTRICLE)
+
+RIGHT_OFFSET = 100
+"""In ``_dseg`` files a structure on the right side has its code plus this offset; left and midline have the plain code."""
