@@ -36,6 +36,15 @@ class SessionId:
 
 
 @dataclass(frozen=True)
+class SessionSource:
+    """The files that were chosen for one session, not yet opened. ``log`` says by which rule, and what was left out."""
+
+    id: SessionId
+    files: Mapping[Sequence, Path]
+    log: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class ImageFile:
     """One file on disk that was accepted as an image of a sequence.
 
