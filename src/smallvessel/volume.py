@@ -77,7 +77,7 @@ class Grid:
     @property
     def extent_mm(self) -> NDArray[np.float64]:
         """Size of the field of view along each axis, shape (3,)."""
-        return self.spacing_mm * np.array(self.shape)
+        return np.asarray(self.spacing_mm * np.array(self.shape), np.float64)
 
     @property
     def slice_axis(self) -> int:
@@ -101,7 +101,7 @@ class Grid:
 
     def voxels(self, world_mm: NDArray[Any]) -> NDArray[np.float64]:
         """Fractional voxel indices of world points, shape (n, 3)."""
-        return apply_affine(np.linalg.inv(self.affine), np.asarray(world_mm, float))
+        return apply_affine(np.asarray(np.linalg.inv(self.affine), np.float64), np.asarray(world_mm, float))
 
     def crop(self, start: tuple[int, int, int], shape: tuple[int, int, int]) -> Grid:
         """The grid of ``shape`` voxels that begins at voxel ``start`` (which may lie outside: the grid is then padded)."""
@@ -145,7 +145,7 @@ class Transform:
         return Transform(self.matrix @ other.matrix)
 
     def inverse(self) -> Transform:
-        return Transform(np.linalg.inv(self.matrix))
+        return Transform(np.asarray(np.linalg.inv(self.matrix), np.float64))
 
 
 ArrayT = TypeVar("ArrayT", bound=np.generic)
