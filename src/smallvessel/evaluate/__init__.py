@@ -1,0 +1,77 @@
+"""Compare results with a reference: voxel by voxel, lesion by lesion, subject by subject."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..volume import Mask
+from .agreement import Estimate, bootstrap, icc_agreement, pearson, spearman
+from .lesionwise import (
+    CENTRE_DISTANCE_MM,
+    LesionMetrics,
+    PanopticMetrics,
+    false_positives_per_scan,
+    match_by_distance,
+    match_by_overlap,
+    match_panoptic,
+    pool_lesions,
+    positivity_without_lesions,
+)
+from .voxel import VoxelMetrics, compare_voxels
+
+__all__ = [
+    "CENTRE_DISTANCE_MM",
+    "Estimate",
+    "LesionMetrics",
+    "MaskComparison",
+    "PanopticMetrics",
+    "VoxelMetrics",
+    "bootstrap",
+    "compare_masks",
+    "compare_voxels",
+    "false_positives_per_scan",
+    "icc_agreement",
+    "match_by_distance",
+    "match_by_overlap",
+    "match_panoptic",
+    "pearson",
+    "pool_lesions",
+    "positivity_without_lesions",
+    "spearman",
+]
+
+
+@dataclass(frozen=True)
+class MaskComparison:
+    """Everything about one prediction against one reference."""
+
+    voxels: VoxelMetrics
+    by_overlap: LesionMetrics
+    by_distance: LesionMetrics
+    panoptic: PanopticMetrics
+
+
+def compare_masks(
+    prediction: Mask, reference: Mask, exclude: Mask | None = None, max_distance_mm: float = CENTRE_DISTANCE_MM
+) -> MaskComparison:
+    """Compare two masks on the same grid in every way.
+
+    Parameters
+    ----------
+    prediction, reference : Mask
+    exclude : Mask, optional
+        Voxels that count in neither.
+    max_distance_mm : float
+        Between the centres of a pair, for ``by_distance``.
+
+    Raises
+    ------
+    GeometryError
+        When the grids differ.
+    """
+    return MaskComparison(
+        voxels=compare_voxels(prediction, reference, exclude),
+        by_overlap=match_by_overlap(prediction, reference, exclude),
+        by_distance=match_by_distance(prediction, reference, max_distance_mm, exclude),
+        panoptic=match_panoptic(prediction, reference, exclude=exclude),
+    )

@@ -1,0 +1,214 @@
+"""Agreement of measurements over subjects: correlation, intraclass correlation, bootstrap intervals.
+
+Columns are arrays of shape (n subjects,) without missing values. Undefined is ``NotAssessed``: too few subjects, or a
+column that does not vary.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..errors import InputError
+from ..records import NotAssessed
+
+N_RESAMPLES = 2000
+LEVEL = 0.95
+MIN_DEFINED = 0.9
+"""A bootstrap interval is given only if the statistic is defined on at least this fraction of the resamples (own choice)."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its confidence interval.
+
+    ``low`` and ``high`` are NaN when the number is defined but its interval is not (too few subjects).
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+    level: float = LEVEL
+
+    def __str__(self) -> str:
+        interval = "" if math.isnan(self.low) else f" ({self.low:.3f} to {self.high:.3f})"
+        return f"{self.value:.3f}{interval}"
+
+
+def pearson(x: ArrayLike, y: ArrayLike, level: float = LEVEL) -> Estimate | NotAssessed:
+    """Pearson correlation with Fisher's interval (tanh of atanh r ± z / sqrt(n − 3)).
+
+    Parameters
+    ----------
+    x, y : array_like, shape (n,)
+    level : float
+        Confidence level, 0 to 1.
+
+    Returns
+    -------
+    Estimate or NotAssessed
+        Not assessed below 3 subjects or when a column is constant; no interval below 4 subjects.
+    """
+    a, b = _columns(x, y)
+    if len(a) < 3:
+        return NotAssessed(f"{len(a)} subjects, at least 3 are needed")
+    r = _correlation(a, b)
+    if math.isnan(r):
+        return NotAssessed("a column does not vary")
+    if len(a) < 4:
+        return Estimate(r, math.nan, math.nan, len(a), level)
+    if abs(r) >= 1.0:
+        return Estimate(r, r, r, len(a), level)
+    half = NormalDist().inv_cdf(0.5 + level / 2) / math.sqrt(len(a) - 3)
+    return Estimate(r, math.tanh(math.atanh(r) - half), math.tanh(math.atanh(r) + half), len(a), level)
+
+
+def spearman(x: ArrayLike, y: ArrayLike, level: float = LEVEL) -> Estimate | NotAssessed:
+    """Spearman's rank correlation, ties by mean rank.
+
+    The interval is Fisher's with the variance (1 + r²/2) / (n − 3) of Bonett and Wright 2000, 10.1007/BF02294183.
+    Not assessed and without interval as :func:`pearson`.
+    """
+    a, b = _columns(x, y)
+    if len(a) < 3:
+        return NotAssessed(f"{len(a)} subjects, at least 3 are needed")
+    r = _correlation(_mean_ranks(a), _mean_ranks(b))
+    if math.isnan(r):
+        return NotAssessed("a column does not vary")
+    if len(a) < 4:
+        return Estimate(r, math.nan, math.nan, len(a), level)
+    if abs(r) >= 1.0:
+        return Estimate(r, r, r, len(a), level)
+    half = NormalDist().inv_cdf(0.5 + level / 2) * math.sqrt((1 + r * r / 2) / (len(a) - 3))
+    return Estimate(r, math.tanh(math.atanh(r) - half), math.tanh(math.atanh(r) + half), len(a), level)
+
+
+def icc_agreement(ratings: ArrayLike, level: float = LEVEL) -> Estimate | NotAssessed:
+    """ICC(2,1): two-way random effects, absolute agreement, single rating.
+
+    Shrout and Fleiss 1979, 10.1037/0033-2909.86.2.420; interval of McGraw and Wong 1996, 10.1037/1082-989X.1.1.30.
+
+    Parameters
+    ----------
+    ratings : array_like, shape (n subjects, k raters)
+        For a method against a reference k is 2.
+
+    Returns
+    -------
+    Estimate or NotAssessed
+        Not assessed below 2 subjects or when nothing varies. May be negative.
+    """
+    table = np.asarray(ratings, float)
+    if table.ndim != 2 or table.shape[1] < 2 or not np.isfinite(table).all():
+        raise InputError(
+            f"ratings of shape {table.shape} or with missing values", "finite, (subjects, 2 or more raters)", "drop incomplete rows"
+        )
+    n, k = table.shape
+    if n < 2:
+        return NotAssessed(f"{n} subjects, at least 2 are needed")
+    mean = table.mean()
+    between_subjects = k * float(((table.mean(axis=1) - mean) ** 2).sum()) / (n - 1)
+    between_raters = n * float(((table.mean(axis=0) - mean) ** 2).sum()) / (k - 1)
+    residuals = table - table.mean(axis=1, keepdims=True) - table.mean(axis=0, keepdims=True) + mean
+    error = float((residuals**2).sum()) / ((n - 1) * (k - 1))
+    denominator = between_subjects + (k - 1) * error + k * (between_raters - error) / n
+    if np.ptp(table) == 0 or denominator <= 0:
+        return NotAssessed("the ratings do not vary")
+    icc = (between_subjects - error) / denominator
+    if np.ptp(table, axis=1).max() == 0:
+        return Estimate(1.0, 1.0, 1.0, n, level)
+    low, high = _icc_interval(icc, between_subjects, between_raters, error, n, k, level)
+    return Estimate(icc, low, high, n, level)
+
+
+def bootstrap(
+    statistic: Callable[..., float],
+    *columns: ArrayLike,
+    level: float = LEVEL,
+    n_resamples: int = N_RESAMPLES,
+    seed: int = 0,
+) -> Estimate | NotAssessed:
+    """A statistic with its percentile bootstrap interval, subjects resampled with replacement.
+
+    Parameters
+    ----------
+    statistic : callable
+        Takes the resampled columns, returns a float, NaN where it is undefined.
+    *columns : array_like, shape (n, ...)
+        One row per subject; rows stay together.
+    level, n_resamples, seed
+        The same seed gives the same interval.
+
+    Returns
+    -------
+    Estimate or NotAssessed
+        Not assessed without subjects or when the statistic is undefined; no interval below 2 subjects, or when it is
+        undefined on more than a tenth of the resamples.
+    """
+    arrays = [np.asarray(column) for column in columns]
+    if len({len(array) for array in arrays}) != 1:
+        raise InputError(f"columns of lengths {[len(array) for array in arrays]}", "one row per subject in each", "drop incomplete rows")
+    n = len(arrays[0])
+    if n == 0:
+        return NotAssessed("no subject")
+    value = float(statistic(*arrays))
+    if math.isnan(value):
+        return NotAssessed("the statistic is undefined on these subjects")
+    if n < 2:
+        return Estimate(value, math.nan, math.nan, n, level)
+    rows = np.random.default_rng(seed).integers(0, n, size=(n_resamples, n))
+    resampled = np.array([statistic(*(array[row] for array in arrays)) for row in rows], float)
+    defined = resampled[np.isfinite(resampled)]
+    if len(defined) < MIN_DEFINED * n_resamples:
+        return Estimate(value, math.nan, math.nan, n, level)
+    low, high = np.percentile(defined, [50 * (1 - level), 50 * (1 + level)])
+    return Estimate(value, float(low), float(high), n, level)
+
+
+def _columns(x: ArrayLike, y: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    a, b = np.asarray(x, float), np.asarray(y, float)
+    if a.ndim != 1 or a.shape != b.shape or not (np.isfinite(a).all() and np.isfinite(b).all()):
+        raise InputError(
+            f"columns of shapes {a.shape} and {b.shape} or with missing values", "two finite columns of one length", "drop incomplete rows"
+        )
+    return a, b
+
+
+def _correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
+        return math.nan
+    # Scaling first keeps the squares of very small or very large values from under- or overflowing.
+    da, db = (a - a.mean()) / np.ptp(a), (b - b.mean()) / np.ptp(b)
+    return float(np.clip((da @ db) / math.sqrt((da @ da) * (db @ db)), -1.0, 1.0))
+
+
+def _mean_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    _, group, count = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(count)
+    return np.asarray((last - (count - 1) / 2)[group], np.float64)
+
+
+def _icc_interval(
+    icc: float, between_subjects: float, between_raters: float, error: float, n: int, k: int, level: float
+) -> tuple[float, float]:
+    from scipy.stats import f as f_distribution
+
+    a = k * icc / (n * (1 - icc))
+    b = 1 + k * icc * (n - 1) / (n * (1 - icc))
+    weighted = (a * between_raters) ** 2 / (k - 1) + (b * error) ** 2 / ((n - 1) * (k - 1))
+    if weighted == 0:
+        return math.nan, math.nan
+    freedom = (a * between_raters + b * error) ** 2 / weighted
+    tail = 0.5 + level / 2
+    f_low = float(f_distribution.ppf(tail, n - 1, freedom))
+    f_high = float(f_distribution.ppf(tail, freedom, n - 1))
+    spread = k * between_raters + (k * n - k - n) * error
+    low = n * (between_subjects - f_low * error) / (f_low * spread + n * between_subjects)
+    high = n * (f_high * between_subjects - error) / (spread + n * f_high * between_subjects)
+    return low, high

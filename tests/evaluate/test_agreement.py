@@ -1,0 +1,114 @@
+"""Agreement statistics against published tables, scipy and closed forms."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from smallvessel.errors import InputError
+from smallvessel.evaluate import Estimate, bootstrap, icc_agreement, pearson, spearman
+from smallvessel.records import NotAssessed
+
+# Shrout and Fleiss 1979, table 2: four judges rate six targets; their ICC(2,1) is .29.
+SHROUT_FLEISS = [[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]]
+
+numbers = st.floats(-1e3, 1e3, allow_nan=False).map(lambda value: round(value, 3))
+columns = st.integers(4, 20).flatmap(
+    lambda n: st.tuples(st.lists(numbers, min_size=n, max_size=n), st.lists(numbers, min_size=n, max_size=n))
+)
+
+
+def estimate(found: Estimate | NotAssessed) -> Estimate:
+    assert isinstance(found, Estimate)
+    return found
+
+
+def test_icc_of_the_published_table_with_its_interval() -> None:
+    found = estimate(icc_agreement(SHROUT_FLEISS))
+    assert found.value == pytest.approx(0.2898, abs=5e-4)
+    # The 95 % interval that R's psych and irr print for this table
+    assert [found.low, found.high] == pytest.approx([0.0188, 0.7611], abs=5e-4)
+
+
+def test_icc_punishes_a_constant_shift_that_correlation_ignores() -> None:
+    truth = np.arange(10.0)
+    assert estimate(pearson(truth, truth + 5)).value == pytest.approx(1.0)
+    # Between subjects 2 var(truth), between raters n 25 / 2, no error: var / (var + shift²/2)
+    variance = truth.var(ddof=1)
+    assert estimate(icc_agreement(np.column_stack([truth, truth + 5]))).value == pytest.approx(variance / (variance + 12.5))
+    assert estimate(icc_agreement(np.column_stack([truth, truth]))).value == 1.0
+
+
+def test_pearson_and_its_fisher_interval_equal_scipy() -> None:
+    random = np.random.default_rng(3)
+    x = random.normal(size=25)
+    y = x + random.normal(size=25)
+    found, expected = estimate(pearson(x, y)), stats.pearsonr(x, y)
+    interval = expected.confidence_interval(0.95)
+    assert (found.value, found.low, found.high) == pytest.approx((expected.statistic, interval.low, interval.high))
+
+
+def test_spearman_handles_ties_as_scipy() -> None:
+    x, y = [1, 2, 2, 3, 5, 5, 5, 8], [2, 1, 4, 4, 3, 9, 9, 7]
+    found = estimate(spearman(x, y))
+    assert found.value == pytest.approx(stats.spearmanr(x, y).statistic)
+    assert found.low < found.value < found.high
+
+
+def test_too_few_or_constant_subjects_are_not_assessed() -> None:
+    for correlation in (pearson, spearman):
+        assert isinstance(correlation([1, 2], [2, 1]), NotAssessed)
+        assert isinstance(correlation([1, 1, 1, 1], [1, 2, 3, 4]), NotAssessed)
+        three = estimate(correlation([1, 2, 3], [1, 3, 2]))
+        assert three.value == pytest.approx(0.5)
+        assert math.isnan(three.low)
+    assert isinstance(icc_agreement([[1, 1], [1, 1]]), NotAssessed)
+    assert isinstance(icc_agreement([[1, 2]]), NotAssessed)
+
+
+def test_missing_values_are_refused_not_dropped() -> None:
+    with pytest.raises(InputError, match="missing"):
+        pearson([1, 2, float("nan"), 4], [1, 2, 3, 4])
+    with pytest.raises(InputError, match="missing"):
+        icc_agreement([[1.0, 2.0], [math.nan, 3.0]])
+    with pytest.raises(InputError, match="lengths"):
+        bootstrap(lambda a, b: float(a.mean() - b.mean()), [1, 2], [1, 2, 3])
+
+
+def test_bootstrap_interval_of_a_mean_has_the_width_of_its_standard_error() -> None:
+    sample = np.random.default_rng(0).normal(10, 2, 200)
+    found = estimate(bootstrap(lambda values: float(values.mean()), sample))
+    half = 1.96 * sample.std() / math.sqrt(200)
+    assert found.value == pytest.approx(sample.mean())
+    assert [found.low, found.high] == pytest.approx([sample.mean() - half, sample.mean() + half], rel=0.01)
+    assert bootstrap(lambda values: float(values.mean()), sample) == found
+
+
+def test_bootstrap_keeps_rows_together_and_says_when_it_is_undefined() -> None:
+    x = np.arange(12.0)
+    found = estimate(bootstrap(lambda a, b: float(np.max(np.abs(a - b))), x, x))
+    assert (found.low, found.high) == (0.0, 0.0)
+    assert isinstance(bootstrap(lambda values: math.nan, x), NotAssessed)
+    assert isinstance(bootstrap(lambda values: 1.0, []), NotAssessed)
+    often_undefined = estimate(bootstrap(lambda values: 1.0 if 0 in values and 1 in values else math.nan, x))
+    assert math.isnan(often_undefined.low)
+
+
+@settings(max_examples=60, deadline=None)
+@given(columns)
+def test_agreement_is_symmetric_bounded_and_inside_its_interval(pair: tuple[list[float], list[float]]) -> None:
+    x, y = pair
+    for statistic in (pearson, spearman):
+        forth, back = statistic(x, y), statistic(y, x)
+        if isinstance(forth, NotAssessed):
+            assert isinstance(back, NotAssessed)
+            continue
+        assert forth.value == pytest.approx(estimate(back).value, abs=1e-9)
+        assert -1 <= forth.low <= forth.value <= forth.high <= 1
+    icc = icc_agreement(np.column_stack([x, y]))
+    if isinstance(icc, Estimate):
+        assert icc.value <= 1 + 1e-12
+        assert icc.value == pytest.approx(estimate(icc_agreement(np.column_stack([y, x]))).value)
