@@ -226,7 +226,19 @@ class Measurements:
 
 @dataclass(frozen=True)
 class Provenance:
-    """How a result was made. ``timings_s`` per stage; ``digest`` identifies inputs, settings, weights and version."""
+    """How a result was made.
+
+    Attributes
+    ----------
+    digest : str
+        Identifies inputs, settings, weights and version: the same digest means the same result.
+    inputs, sources : mapping of str to str
+        Sequence to the SHA-256 of its file, and to the file itself (a BIDS URI, or its name).
+    models, packages : mapping of str to str
+        Network to its version and SHA-256; package to its version.
+    timings_s : mapping of str to float
+        Per stage, in the order of the stages.
+    """
 
     version: str
     digest: str
@@ -238,6 +250,7 @@ class Provenance:
     peak_memory_mb: float
     methods: str
     log: tuple[str, ...] = ()
+    sources: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

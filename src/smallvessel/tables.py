@@ -1,0 +1,194 @@
+"""Results as plain values: a session's record (JSON), its lesions and the table of all sessions (TSV), each column described.
+
+Numbers are rounded here, once, so that the same result always gives the same text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from .markers import MARKERS, Marker
+from .records import Check, Lesion, MarkerMeasures, NotAssessed, Provenance, SessionResult, Status
+
+NOT_AVAILABLE = "n/a"
+ML_DECIMALS = 4
+MM_DECIMALS = 2
+CONFIDENCE_DECIMALS = 3
+CHECK_DECIMALS = 4
+SECONDS_DECIMALS = 2
+
+Columns = dict[str, dict[str, Any]]
+"""A column's name to its BIDS description: Description, Units, Levels."""
+
+LESION_COLUMNS: Columns = {
+    "marker": {"Description": "Marker of small vessel disease", "Levels": {str(marker): info.name for marker, info in MARKERS.items()}},
+    "label": {"Description": "Value of the lesion in the marker's _dseg image on the analysis grid"},
+    "volume_mm3": {"Description": "Volume", "Units": "mm^3"},
+    "diameter_mm": {"Description": "Largest diameter", "Units": "mm"},
+    "x_mm": {"Description": "Centroid in the reference image's world, towards the right", "Units": "mm"},
+    "y_mm": {"Description": "Centroid in the reference image's world, towards the front", "Units": "mm"},
+    "z_mm": {"Description": "Centroid in the reference image's world, towards the top", "Units": "mm"},
+    "region": {"Description": "Region by which the marker is counted"},
+    "mars_region": {"Description": "Region of the Microbleed Anatomical Rating Scale; n/a for markers that it does not rate"},
+    "side": {"Description": "Hemisphere", "Levels": {"left": "left", "right": "right", "midline": "midline structure"}},
+    "confidence": {"Description": "Calibrated probability of being a lesion, 0 to 1"},
+}
+
+QC_LEVELS: dict[Status, str] = {
+    "pass": "no quality check warned or failed",
+    "warn": "at least one quality check warned: look at the session",
+    "fail": "at least one quality check failed: do not use the session unseen",
+}
+
+
+def tsv(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Tab-separated text with a header line."""
+    return "".join("\t".join(row) + "\n" for row in (header, *rows))
+
+
+def lesion_rows(lesions: Iterable[Lesion]) -> Iterator[tuple[str, ...]]:
+    """One row of text per lesion, in the order of ``LESION_COLUMNS``."""
+    for lesion in lesions:
+        yield (
+            str(lesion.marker),
+            str(lesion.label),
+            f"{lesion.volume_mm3:.{MM_DECIMALS}f}",
+            f"{lesion.diameter_mm:.{MM_DECIMALS}f}",
+            *(f"{value + 0.0:.{MM_DECIMALS}f}" for value in lesion.centroid_mm),
+            lesion.region,
+            lesion.mars_region or NOT_AVAILABLE,
+            lesion.side,
+            f"{lesion.confidence:.{CONFIDENCE_DECIMALS}f}",
+        )
+
+
+def worst_status(checks: Iterable[Check]) -> Status:
+    """The session's quality: the worst of its checks."""
+    found = {check.status for check in checks}
+    return "fail" if "fail" in found else "warn" if "warn" in found else "pass"
+
+
+def session_record(result: SessionResult) -> dict[str, Any]:
+    """Everything measured on a session and how, as plain values for its ``measures.json``.
+
+    What was not assessed is ``{"not_assessed": reason}``.
+    """
+    prepared, measured = result.prepared, result.measurements
+    return {
+        "participant_id": f"sub-{result.id.subject}",
+        "session_id": f"ses-{result.id.session}" if result.id.session else None,
+        "sequences": [str(sequence) for sequence in prepared.native],
+        "reference": str(prepared.reference),
+        "brain_extracted": prepared.brain_extracted,
+        "icv_ml": _ml(measured.icv_ml),
+        "brain_ml": _ml(measured.brain_ml),
+        "structure_ml": {name: _ml(value) for name, value in measured.structure_ml.items()},
+        "markers": {str(marker): _marker_record(found) for marker, found in measured.markers.items()},
+        "qc": {"status": worst_status(prepared.checks), "checks": [_check_record(check) for check in prepared.checks]},
+        "provenance": _provenance_record(result.provenance),
+    }
+
+
+def measures_table(records: Sequence[Mapping[str, Any]]) -> tuple[Columns, list[tuple[str, ...]]]:
+    """The table of all sessions from their records.
+
+    Parameters
+    ----------
+    records : sequence of mapping
+        As :func:`session_record` makes them; read back from the session files.
+
+    Returns
+    -------
+    columns : dict
+        Column name to its description, in the table's order.
+    rows : list of tuple of str
+        ``n/a`` where something was not assessed or is not known.
+    """
+    columns: Columns = {
+        "participant_id": {"Description": "Participant"},
+        "session_id": {"Description": "Session; n/a for a participant without sessions"},
+        "sequences": {"Description": "MR sequences that were used, joined by +"},
+        "icv_ml": {"Description": "Intracranial volume; n/a for images that came without a skull", "Units": "mL"},
+        "brain_ml": {"Description": "Brain volume with ventricles and the fluid of the sulci", "Units": "mL"},
+    }
+    for marker, info in MARKERS.items():
+        columns[f"{info.column}_volume_ml"] = {"Description": f"Volume of {info.name}", "Units": "mL"}
+        columns[f"{info.column}_count"] = {"Description": f"Number of {info.name} (26-connected components)"}
+        for region in _regions(records, marker):
+            prefix = f"{info.column}_{_column(region)}"
+            columns[f"{prefix}_volume_ml"] = {"Description": f"Volume of {info.name}, {region}", "Units": "mL"}
+            columns[f"{prefix}_count"] = {"Description": f"Number of {info.name}, {region}"}
+    columns["qc_status"] = {"Description": "Worst of the session's quality checks", "Levels": dict(QC_LEVELS)}
+    columns["software_version"] = {"Description": "Version of smallvessel that measured this session"}
+    rows = [tuple(_text(values.get(column)) for column in columns) for values in map(_table_values, records)]
+    return columns, rows
+
+
+def _table_values(record: Mapping[str, Any]) -> dict[str, Any]:
+    values = {name: record[name] for name in ("participant_id", "session_id", "icv_ml", "brain_ml")}
+    values |= {"sequences": "+".join(record["sequences"]), "qc_status": record["qc"]["status"]}
+    values["software_version"] = record["provenance"]["version"]
+    for marker, info in MARKERS.items():
+        found = record["markers"].get(marker, {})
+        values |= {f"{info.column}_{name}": found.get(name) for name in ("volume_ml", "count")}
+        for region, numbers in found.get("regions", {}).items():
+            values |= {f"{info.column}_{_column(region)}_{name}": value for name, value in numbers.items()}
+    return values
+
+
+def _text(value: Any) -> str:
+    if value is None or isinstance(value, Mapping):
+        return NOT_AVAILABLE
+    return f"{value:.{ML_DECIMALS}f}" if isinstance(value, float) else str(value)
+
+
+def _regions(records: Sequence[Mapping[str, Any]], marker: Marker) -> tuple[str, ...]:
+    """Regions of a marker in the order in which the sessions have them; every assessed session has all of them."""
+    return tuple(dict.fromkeys(region for record in records for region in record["markers"].get(marker, {}).get("regions", {})))
+
+
+def _column(region: str) -> str:
+    return region.lower().replace(" ", "_").replace("-", "_")
+
+
+def _ml(value: float | NotAssessed) -> Any:
+    return {"not_assessed": value.reason} if isinstance(value, NotAssessed) else round(float(value), ML_DECIMALS)
+
+
+def _marker_record(found: MarkerMeasures | NotAssessed) -> dict[str, Any]:
+    if isinstance(found, NotAssessed):
+        return {"not_assessed": found.reason}
+    regions = {
+        region: {"volume_ml": _ml(volume_ml), "count": int(found.region_count[region])}
+        for region, volume_ml in found.region_volume_ml.items()
+    }
+    return {"volume_ml": _ml(found.volume_ml), "count": int(found.count), "regions": regions}
+
+
+def _check_record(check: Check) -> dict[str, Any]:
+    value = None if check.value is None else round(float(check.value), CHECK_DECIMALS)
+    return {
+        "name": check.name,
+        "value": value,
+        "unit": check.unit,
+        "limit": check.limit,
+        "status": check.status,
+        "message": check.message,
+    }
+
+
+def _provenance_record(made: Provenance) -> dict[str, Any]:
+    return {
+        "version": made.version,
+        "digest": made.digest,
+        "sources": dict(made.sources),
+        "inputs_sha256": dict(made.inputs),
+        "models": dict(made.models),
+        "settings": dict(made.settings),
+        "packages": dict(made.packages),
+        "timings_s": {stage: round(seconds, SECONDS_DECIMALS) for stage, seconds in made.timings_s.items()},
+        "peak_memory_mb": round(made.peak_memory_mb),
+        "methods": made.methods,
+        "log": list(made.log),
+    }
