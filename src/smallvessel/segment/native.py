@@ -1,0 +1,61 @@
+"""A segmentation brought back to the grid of the sequence on which the marker is rated."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..records import Native
+from ..volume import Grid, LabelMap, Mask, Volume, resample
+
+SUBDIVISIONS = 3
+"""An analysis voxel is cut into 3x3x3 points when a lesion's overlap with native voxels is counted."""
+
+
+def bring_to_native(labels: LabelMap, probability: Volume, native: Native) -> tuple[Mask, Volume]:
+    """The mask and the probability on a sequence's own grid, each interpolated once.
+
+    A native voxel belongs to the mask where the linearly interpolated mask is at least one half at its centre. A lesion that no
+    native voxel would represent, because it lies between the centres of thick slices, is drawn in the slice that holds
+    most of it, on the voxels with at least half of the largest overlap. Lesions outside the native field of view cannot be drawn.
+
+    Parameters
+    ----------
+    labels : LabelMap
+        Lesions 1..n on the analysis grid.
+    probability : Volume
+        On the analysis grid.
+    native : Native
+        The sequence's grid and its ``reference_from_native``.
+
+    Returns
+    -------
+    Mask, Volume
+    """
+    native_from_reference = native.reference_from_native.inverse()
+    drawn = resample(Mask(labels.data > 0, labels.grid), native.grid, native_from_reference).data.copy()
+    voxels = np.argwhere(labels.data > 0)
+    of_lesion = labels.data[tuple(voxels.T)]
+    native_voxels, in_view = _native_voxels(voxels.astype(float), labels.grid, native)
+    seen = np.unique(of_lesion[in_view][drawn[tuple(native_voxels[in_view].T)]])
+    for lesion in np.setdiff1d(of_lesion, seen):
+        _draw_largest_overlap(drawn, voxels[of_lesion == lesion], labels.grid, native)
+    return Mask(drawn, native.grid), resample(probability, native.grid, native_from_reference)
+
+
+def _native_voxels(voxels: NDArray[np.float64], grid: Grid, native: Native) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    found = np.rint(native.grid.voxels(native.reference_from_native.inverse()(grid.world(voxels)))).astype(np.int64)
+    return found, np.asarray(((found >= 0) & (found < np.array(native.grid.shape))).all(axis=1))
+
+
+def _draw_largest_overlap(drawn: NDArray[np.bool_], voxels: NDArray[np.int64], grid: Grid, native: Native) -> None:
+    steps = (np.arange(SUBDIVISIONS) + 0.5) / SUBDIVISIONS - 0.5
+    within = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
+    points, in_view = _native_voxels((voxels[:, None, :] + within).reshape(-1, 3), grid, native)
+    if not in_view.any():
+        return
+    targets, overlap = np.unique(points[in_view], axis=0, return_counts=True)
+    slices = targets[:, native.grid.slice_axis]
+    fullest = int(np.bincount(slices, overlap).argmax())
+    chosen = (slices == fullest) & (overlap >= overlap[slices == fullest].max() / 2)
+    drawn[tuple(targets[chosen].T)] = True

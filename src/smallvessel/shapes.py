@@ -1,0 +1,170 @@
+"""Binary objects on a grid: components, distances and sizes, in mm.
+
+Arrays are (x, y, z) on a grid with orthogonal axes; nothing here depends on the order or direction of those axes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from .volume import Grid
+
+Box = tuple[slice, slice, slice]
+
+FULL_NEIGHBOURHOOD = np.ones((3, 3, 3), bool)
+HULL_FROM_POINTS = 500
+"""From this many voxels on, the farthest pair is sought on the convex hull alone."""
+
+
+def label_components(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], int]:
+    """26-connected components of a mask: labels 1..n in raster order, and n (see :data:`smallvessel.markers.CONNECTIVITY`)."""
+    labels = np.zeros(mask.shape, np.int32)
+    count = ndimage.label(mask, FULL_NEIGHBOURHOOD, output=labels)
+    return labels, int(count)
+
+
+def small_components(mask: NDArray[np.bool_], below_vox: float) -> NDArray[np.int32]:
+    """Face-connected components with fewer than ``below_vox`` voxels, each with a label of its own; 0 elsewhere."""
+    labels = np.zeros(mask.shape, np.int32)
+    ndimage.label(mask, output=labels)
+    sizes = np.bincount(labels.ravel())
+    keep = sizes < below_vox
+    keep[0] = False
+    return np.where(keep, np.arange(sizes.size, dtype=np.int32), np.int32(0))[labels]
+
+
+def component_boxes(labels: NDArray[np.int32], margin_vox: int) -> Iterator[tuple[int, Box]]:
+    """Each label with its bounding box, wider by ``margin_vox`` on every side and cut at the edges of the array."""
+    for label, box in enumerate(ndimage.find_objects(labels), start=1):
+        if box is not None:
+            yield label, widen((box[0], box[1], box[2]), margin_vox, labels.shape)
+
+
+def widen(box: Box, margin_vox: int, shape: tuple[int, ...]) -> Box:
+    """A box wider by ``margin_vox`` on every side, cut at the edges of an array of ``shape``."""
+    x, y, z = (slice(max(side.start - margin_vox, 0), min(side.stop + margin_vox, n)) for side, n in zip(box, shape, strict=True))
+    return x, y, z
+
+
+def place(inside: NDArray[np.bool_], box: Box, target: Box) -> NDArray[np.bool_]:
+    """A mask given over ``box`` as a mask over ``target``, which contains ``box``."""
+    moved = np.zeros([side.stop - side.start for side in target], bool)
+    moved[tuple(slice(b.start - t.start, b.stop - t.start) for b, t in zip(box, target, strict=True))] = inside
+    return moved
+
+
+def grow(mask: NDArray[np.bool_], by_vox: int) -> NDArray[np.bool_]:
+    """A mask wider by ``by_vox`` voxels in every direction, corners included (a cube)."""
+    return np.asarray(ndimage.maximum_filter(mask.view(np.uint8), 2 * by_vox + 1, mode="constant", cval=0), np.bool_)
+
+
+def distance_mm(mask: NDArray[np.bool_], spacing_mm: NDArray[np.float64], reach_mm: float) -> NDArray[np.float32]:
+    """Distance from each voxel's centre to the centre of the nearest voxel of the mask.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, shape (x, y, z)
+    spacing_mm : ndarray, shape (3,)
+    reach_mm : float
+        Distances beyond it are not computed.
+
+    Returns
+    -------
+    ndarray, shape (x, y, z), float32
+        0 inside the mask, ``inf`` beyond the reach; everywhere ``inf`` for an empty mask.
+    """
+    distance = np.full(mask.shape, np.inf, np.float32)
+    box = ndimage.find_objects(mask.view(np.uint8))
+    if not box:
+        return distance
+    near = widen((box[0][0], box[0][1], box[0][2]), int(np.ceil(reach_mm / spacing_mm.min())), mask.shape)
+    crop = ndimage.distance_transform_edt(~mask[near], sampling=spacing_mm).astype(np.float32)
+    distance[near] = np.where(crop <= reach_mm, crop, np.inf)
+    return distance
+
+
+def diameter_mm(voxels: NDArray[Any], grid: Grid) -> float:
+    """Largest diameter of an object: the farthest two voxel centres, plus one voxel.
+
+    The added voxel (the mean spacing) takes the measure from the centres of the outermost voxels to their outer faces: one voxel
+    of 1 mm is 1 mm across, a row of n is n mm long.
+
+    Parameters
+    ----------
+    voxels : ndarray of int, shape (n, 3)
+    grid : Grid
+    """
+    if not len(voxels):
+        return 0.0
+    from scipy.spatial.distance import pdist
+
+    points = grid.world(_outermost(np.asarray(voxels)))
+    farthest = float(pdist(points).max()) if len(points) > 1 else 0.0
+    return farthest + float(grid.spacing_mm.mean())
+
+
+def _outermost(voxels: NDArray[Any]) -> NDArray[Any]:
+    if len(voxels) < HULL_FROM_POINTS or np.linalg.matrix_rank(voxels - voxels[0]) < 3:
+        return voxels
+    from scipy.spatial import ConvexHull
+
+    return np.asarray(voxels[ConvexHull(voxels).vertices])
+
+
+def principal_diameters_mm(voxels: NDArray[Any], grid: Grid) -> NDArray[np.float64]:
+    """Diameters of the ellipsoid with an object's second moments, longest first.
+
+    A solid ellipsoid of diameter d has the variance d²/20 along its axis; each voxel adds its own s²/12.
+
+    Parameters
+    ----------
+    voxels : ndarray of int, shape (n, 3)
+        At least one voxel.
+    grid : Grid
+
+    Returns
+    -------
+    ndarray, shape (3,)
+    """
+    points = grid.world(voxels)
+    within_voxel = grid.affine[:3, :3] @ grid.affine[:3, :3].T / 12.0
+    moments = np.cov(points.T, bias=True) if len(points) > 1 else np.zeros((3, 3))
+    return np.asarray(np.sqrt(20.0 * np.linalg.eigvalsh(moments + within_voxel))[::-1])
+
+
+def midline_plane_mm(right: NDArray[np.bool_], brain: NDArray[np.bool_], grid: Grid) -> tuple[NDArray[np.float64], float] | None:
+    """The plane between the hemispheres: ``normal @ world_mm = offset``, the normal a unit vector that points to the right.
+
+    It is fitted to the middles of the faces where a right and a left voxel of the brain meet; None with fewer than 100 of them.
+    """
+    faces = []
+    for axis in range(3):
+        here: list[slice] = [slice(None)] * 3
+        there: list[slice] = [slice(None)] * 3
+        here[axis], there[axis] = slice(None, -1), slice(1, None)
+        a, b = tuple(here), tuple(there)
+        middle = np.argwhere(brain[a] & brain[b] & (right[a] != right[b])).astype(float)
+        middle[:, axis] += 0.5
+        faces.append(middle)
+    points = grid.world(np.concatenate(faces))
+    if len(points) < 100:
+        return None
+    centre = points.mean(axis=0)
+    _, vectors = np.linalg.eigh(np.cov((points - centre).T))
+    normal = vectors[:, 0]
+    rightward = grid.world(np.argwhere(brain & right)).mean(axis=0) - centre
+    normal = normal if normal @ rightward >= 0 else -normal
+    return normal, float(normal @ centre)
+
+
+def plane_distance_mm(normal: NDArray[np.float64], offset: float, grid: Grid) -> NDArray[np.float32]:
+    """Signed distance of every voxel centre from a plane, positive on the side to which the normal points; shape (x, y, z)."""
+    steps = grid.affine[:3, :3].T @ normal
+    start = float(grid.affine[:3, 3] @ normal) - offset
+    x, y, z = (np.arange(n, dtype=np.float32) * step for n, step in zip(grid.shape, steps.astype(np.float32), strict=True))
+    return np.asarray(x[:, None, None] + y[None, :, None] + z[None, None, :] + start, np.float32)
