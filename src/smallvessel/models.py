@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -75,7 +76,9 @@ def load_card(name: ModelName, folder: Path = WEIGHTS) -> ModelCard:
     except FileNotFoundError:
         raise ModelError(f"no model card at {path}", "the card that ships with the package", "reinstall smallvessel") from None
     except (TypeError, KeyError, ValueError) as error:
-        raise ModelError(f"a model card that cannot be read, {path}: {error}", "every field of ModelCard", "reinstall smallvessel") from None
+        raise ModelError(
+            f"a model card that cannot be read, {path}: {error}", "every field of ModelCard", "reinstall smallvessel"
+        ) from None
 
 
 def padded_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
@@ -122,9 +125,14 @@ class Network:
         padded[0, :, : shape[0], : shape[1], : shape[2]] = channels
         if padded.shape not in self._compiled:
             self._model.reshape(list(padded.shape))
-            self._compiled = {padded.shape: self._core.compile_model(self._model, "CPU", {"PERFORMANCE_HINT": "LATENCY"})}
+            self._compiled = {padded.shape: self._core.compile_model(self._model, "CPU", _cpu_options())}
         logits = self._compiled[padded.shape](padded)[0][0]
         return np.ascontiguousarray(logits[:, : shape[0], : shape[1], : shape[2]])
+
+
+def _cpu_options() -> dict[str, str]:
+    threads = os.environ.get("OMP_NUM_THREADS", "")  # OpenVINO does not read it by itself
+    return {"PERFORMANCE_HINT": "LATENCY", **({"INFERENCE_NUM_THREADS": threads} if threads.isdigit() else {})}
 
 
 @cache

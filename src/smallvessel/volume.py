@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import os
 import tempfile
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -17,7 +18,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import GeometryError
+from .errors import GeometryError, InputError
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -201,8 +202,9 @@ ImageT = TypeVar("ImageT", Volume, Mask, LabelMap)
 def require_same_grid(a: Volume | Mask | LabelMap, b: Volume | Mask | LabelMap) -> None:
     """Refuse two images on different grids, with both grids named."""
     if not a.grid.same_as(b.grid):
+        one, other = (f"{image.grid.shape} at {np.round(image.grid.spacing_mm, 3)} mm" for image in (a, b))
         raise GeometryError(
-            f"two images on different grids, {a.grid.shape} at {np.round(a.grid.spacing_mm, 3)} mm and {b.grid.shape} at {np.round(b.grid.spacing_mm, 3)} mm",
+            f"two images on different grids, {one} and {other}",
             "the same grid",
             "resample one onto the other's grid first",
         )
@@ -299,6 +301,12 @@ def to_sitk(image: Volume | Mask | LabelMap) -> sitk.Image:
     return _array_to_sitk(data, image.grid)
 
 
+def point_to_sitk(point_mm: NDArray[Any]) -> tuple[float, float, float]:
+    """A world point, RAS mm, in SimpleITK's LPS mm: a translation or a centre of rotation."""
+    x, y, z = (float(value) for value in point_mm)
+    return -x, -y, z
+
+
 def transform_to_sitk(transform: Transform) -> sitk.AffineTransform:
     """The same point map in LPS mm."""
     import SimpleITK as sitk
@@ -320,6 +328,21 @@ def transform_from_sitk(transform: sitk.Transform) -> Transform:
         lps[:3, axis] = np.array(transform.TransformPoint(unit)) - origin
     lps[:3, 3] = origin
     return Transform(LPS_FROM_RAS @ lps @ LPS_FROM_RAS)
+
+
+def read_mask(path: Path) -> Mask:
+    """Read a NIfTI mask: every voxel above one half.
+
+    Raises
+    ------
+    InputError
+        When the file is missing, damaged or not a 3D NIfTI.
+    """
+    try:
+        image: Any = nib.load(path)
+        return Mask(np.asarray(image.dataobj) > 0.5, Grid(image.shape, np.asarray(image.affine, np.float64)))
+    except (OSError, EOFError, ValueError, zlib.error, GeometryError, nib.filebasedimages.ImageFileError) as error:
+        raise InputError(f"a mask that cannot be read, {path} ({error})", "a 3D NIfTI image", "check the file") from None
 
 
 def write_volume(path: Path, image: Volume | Mask | LabelMap) -> None:
