@@ -83,7 +83,7 @@ OVOID = 2.0
 """Longest over smallest principal diameter below which an object is ovoid."""
 TUBE = 2.5
 """Longest over middle diameter from which a CMB candidate of 5 mm or more is a vessel: MARS counts round or ovoid lesions
-only (Gregoire et al. 2009, 10.1212/WNL.0b013e3181c34a7d)."""
+only (Gregoire et al. 2009, Neurology 73:1759)."""
 TUBE_MIN_MM = 5.0
 VEIN_SEARCH_VOX = 8
 VEIN = 3.0
