@@ -1,0 +1,319 @@
+"""The command line. The only file that draws progress bars or exits.
+
+Heavy packages are imported inside the commands, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from typer.core import TyperCommand
+
+from . import __version__
+from .errors import InputError, SmallvesselError
+from .markers import MARKERS, Marker
+from .markers import Sequence as MRSequence
+
+if TYPE_CHECKING:
+    from .config import Settings
+    from .records import NotAssessed, RunSummary, SessionSource
+    from .run import Outcome
+
+SOME_FAILED = 1
+WRONG_CALL = 2
+SEVERAL_VALUES = ("--participant-label", "--session-label", "--markers")
+"""Options that take several words, as in BIDS apps: ``--participant-label 01 02``."""
+
+out = Console()
+err = Console(stderr=True)
+app = typer.Typer(
+    name="smallvessel",
+    help="Measure cerebral small vessel disease on brain MRI: white matter hyperintensities, lacunes, enlarged perivascular "
+    "spaces and cerebral microbleeds. Research use only, no diagnosis.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; errors are one clean line, and the exit code says what kind they are."""
+    try:
+        app(args=list(arguments) if arguments is not None else None, prog_name="smallvessel")
+    except SmallvesselError as error:
+        _say_error(f"{error}")
+        sys.exit(WRONG_CALL)
+    except Exception as error:  # a defect: one line for the user, the traceback in a file for whoever mends it
+        with tempfile.NamedTemporaryFile("w", prefix="smallvessel-error-", suffix=".log", delete=False, encoding="utf-8") as log:
+            traceback.print_exc(file=log)
+        _say_error(f"Unexpected {type(error).__name__}: {error}. Please report it with {log.name}")
+        sys.exit(WRONG_CALL)
+
+
+def repeat_option_names(arguments: Iterable[str]) -> list[str]:
+    """``--participant-label 01 02`` as ``--participant-label 01 --participant-label 02``, which the parser understands.
+
+    The words after such an option belong to it up to the next option; ``--markers`` takes only names of markers.
+    """
+    repeated: list[str] = []
+    option, is_first = "", False
+    known = {marker.casefold() for marker in Marker}
+    for word in arguments:
+        if word.startswith("-"):
+            option, is_first = (word, True) if word in SEVERAL_VALUES else ("", False)
+            repeated.append(word)
+        elif option and (is_first or option != "--markers" or word.casefold() in known):
+            repeated += [word] if is_first else [option, word]
+            is_first = False
+        else:
+            option = ""
+            repeated.append(word)
+    return repeated
+
+
+class _SeveralValues(TyperCommand):
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, repeat_option_names(args))
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"smallvessel {__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Show the version and exit.")] = False,
+) -> None:
+    pass
+
+
+ImagePath = Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="A NIfTI file, instead of a BIDS folder.")]
+
+
+@app.command(cls=_SeveralValues)
+def run(
+    paths: Annotated[list[Path], typer.Argument(metavar="[BIDS] OUT", help="The BIDS folder and the output folder; OUT alone with files.")],
+    flair: ImagePath = None,
+    t1w: ImagePath = None,
+    t2w: ImagePath = None,
+    swi: ImagePath = None,
+    participant_label: Annotated[list[str] | None, typer.Option(help="Only these participants; the name of a session of files.")] = None,
+    session_label: Annotated[list[str] | None, typer.Option(help="Only these sessions.")] = None,
+    markers: Annotated[list[str] | None, typer.Option(help="Only these markers: WMH, lacune, EPVS, CMB.")] = None,
+    settings: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="A TOML file of settings.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Sessions at the same time; by default as cores and memory allow.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Measure finished sessions again.")] = False,
+    trust_header: Annotated[bool, typer.Option("--trust-header", help="Accept images without a declared orientation.")] = False,
+) -> None:
+    """Measure the sessions of a BIDS folder, or one session of plain files.
+
+    Exit code 0: all sessions are done; 1: some failed, the others are complete; 2: the call was wrong.
+    """
+    from .run import run_sessions
+
+    files = {MRSequence.FLAIR: flair, MRSequence.T1W: t1w, MRSequence.T2W: t2w, MRSequence.SWI: swi}
+    given = {sequence: path for sequence, path in files.items() if path}
+    sources = _find_sources(paths, given, participant_label or (), session_label or ())
+    chosen = _choose_settings(settings, markers, trust_header)
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=err, transient=True
+    ) as bar:
+        task = bar.add_task("sessions", total=len(sources))
+
+        def show(outcome: Outcome) -> None:
+            bar.advance(task)
+            _show_outcome(outcome)
+
+        summary = run_sessions(sources, paths[-1], chosen, jobs, force, show)
+    _show_summary(summary, paths[-1])
+    if summary.failed:
+        raise typer.Exit(SOME_FAILED)
+
+
+@app.command()
+def demo(folder: Annotated[Path, typer.Argument(metavar="[OUT]", help="Output folder.")] = Path("demo-output")) -> None:
+    """Measure the bundled simulated patient and show the truth beside the measurement."""
+    from .config import Settings
+    from .demo import run_demo
+
+    with err.status("measuring the simulated patient"):
+        result = run_demo(folder, Settings())
+    table = Table(title="Simulated patient: truth beside measurement")
+    for heading in ("marker", "true mL", "measured mL", "true count", "measured count", "found", "false"):
+        table.add_column(heading, justify="left" if heading == "marker" else "right")
+    for row in result.rows:
+        name = MARKERS[row.marker].name
+        if row.measured_volume_ml is None or row.measured_count is None or row.lesions is None:
+            table.add_row(name, f"{row.true_volume_ml:.3f}", "n/a", f"{row.true_count}", "n/a", "n/a", "n/a")
+            continue
+        found = f"{row.lesions.n_found} of {row.lesions.n_reference}"
+        volumes = (f"{row.true_volume_ml:.3f}", f"{row.measured_volume_ml:.3f}")
+        table.add_row(name, *volumes, f"{row.true_count}", f"{row.measured_count}", found, f"{row.lesions.n_false}")
+    out.print(table)
+    _say(f"Report: {result.report}")
+    _say(f"Table:  {result.table}")
+
+
+@app.command()
+def evaluate(
+    prediction: Annotated[Path, typer.Argument(metavar="PRED", exists=True, help="A mask, or a folder of masks.")],
+    reference: Annotated[Path, typer.Argument(metavar="REF", exists=True, help="A mask, or a folder with masks of the same names.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Compare masks with reference masks, voxel by voxel and lesion by lesion."""
+    from .evaluate import compare_masks
+    from .volume import read_mask
+
+    table = Table()
+    for heading in ("mask", "Dice", "H95 mm", "volume mL", "reference mL", "recall", "precision", "F1", "false lesions"):
+        table.add_column(heading, justify="left" if heading == "mask" else "right")
+    records = []
+    for name, mine, theirs in _pair_masks(prediction, reference):
+        found = compare_masks(read_mask(mine), read_mask(theirs))
+        voxels, lesions = found.voxels, found.by_overlap
+        numbers = {
+            "dice": voxels.dice,
+            "h95_mm": voxels.h95_mm,
+            "volume_ml": voxels.prediction_ml,
+            "reference_ml": voxels.reference_ml,
+            "lesion_recall": lesions.recall,
+            "lesion_precision": lesions.precision,
+            "lesion_f1": lesions.f1,
+            "false_lesions": lesions.n_false,
+        }
+        table.add_row(escape(name), *(_number_text(value) for value in numbers.values()))
+        records.append({"mask": name, **{key: _plain(value) for key, value in numbers.items()}})
+    if as_json:
+        out.print_json(json.dumps(records))
+    else:
+        out.print(table)
+
+
+@app.command()
+def info() -> None:
+    """Show the version, the networks with their cards, and the markers."""
+    from .models import load_card
+    from .provenance import NETWORKS
+
+    _say(f"smallvessel {__version__}. Research use only, no diagnosis.")
+    for name in NETWORKS:
+        card = load_card(name)
+        _say(f"\nNetwork {card.name} {card.version}: {card.spacing_mm:g} mm, in {', '.join(card.inputs)}")
+        _say(f"  sha256 {card.sha256}")
+        for title, content in (("training", card.training), ("results", card.results)):
+            _say(f"  {title}: {json.dumps(content, ensure_ascii=False)}")
+        for limit in card.limits:
+            _say(f"  limit: {limit}")
+    table = Table()
+    for heading in ("marker", "name", "needs one of", "rated on", "diameter mm"):
+        table.add_column(heading)
+    for marker, info in MARKERS.items():
+        sizes = "any" if info.max_diameter_mm is None else f"{info.min_diameter_mm:g} to {info.max_diameter_mm:g}"
+        table.add_row(marker, info.name, ", ".join(info.needs_one_of), ", ".join(info.rated_on), sizes)
+    out.print(table)
+
+
+@app.command()
+def doctor() -> None:
+    """Check that this installation can work: Python, memory, packages, weights, a tiny inference."""
+    from .doctor import examine
+
+    failed = False
+    for check in examine():
+        mark = {"pass": "[green]ok[/green]  ", "warn": "[yellow]warn[/yellow]", "fail": "[red]FAIL[/red]"}[check.status]
+        out.print(f"{mark} {escape(check.name)}: {escape(check.message)}", highlight=False, soft_wrap=True)
+        failed |= check.status == "fail"
+    if failed:
+        raise typer.Exit(SOME_FAILED)
+
+
+def _find_sources(
+    paths: list[Path], files: dict[MRSequence, Path], participants: Sequence[str], sessions: Sequence[str]
+) -> tuple[SessionSource, ...]:
+    from .intake.bids import find_sessions, session_from_files
+
+    if files:
+        if len(paths) != 1 or len(participants) > 1 or sessions:
+            raise InputError(
+                f"image files with {len(paths)} folders, {len(participants)} participants and {len(sessions)} sessions",
+                "one output folder and at most one participant",
+                "smallvessel run --flair F.nii.gz --t1w T.nii.gz OUT",
+            )
+        return (session_from_files(files, participants[0] if participants else "01"),)
+    if len(paths) != 2:
+        raise InputError(
+            f"{len(paths)} folder{'s' if len(paths) != 1 else ''} ({', '.join(map(str, paths))}) and no image file",
+            "a BIDS folder and an output folder, before any --participant-label",
+            "smallvessel run BIDS OUT, or smallvessel run --flair F.nii.gz OUT",
+        )
+    bids, folder = paths
+    if folder.resolve() == bids.resolve():
+        raise InputError(f"the output folder {folder}, which is the BIDS folder", "a folder of its own", "choose another output folder")
+    return find_sessions(bids, participants, sessions)
+
+
+def _choose_settings(path: Path | None, markers: Sequence[str] | None, trust_header: bool) -> Settings:
+    from dataclasses import replace
+
+    from .config import Settings, read_settings
+
+    settings = read_settings(path) if path else Settings()
+    if markers:
+        settings = replace(settings, markers=tuple(markers))  # type: ignore[arg-type]  # checked and made markers there
+    return replace(settings, trust_header=True) if trust_header else settings
+
+
+def _pair_masks(prediction: Path, reference: Path) -> list[tuple[str, Path, Path]]:
+    if reference.is_file() and prediction.is_file():
+        return [(prediction.name, prediction, reference)]
+    if reference.is_file() or prediction.is_file():
+        raise InputError(f"{prediction} and {reference}", "two files or two folders", "give the same kind twice")
+    pairs = []
+    for theirs in sorted(path for ending in ("*.nii", "*.nii.gz") for path in reference.rglob(ending)):
+        mine = prediction / theirs.relative_to(reference)
+        if mine.is_file():
+            pairs.append((theirs.relative_to(reference).as_posix(), mine, theirs))
+    if not pairs:
+        raise InputError(f"no mask of {reference} in {prediction}", "masks at the same places under both folders", "check the folders")
+    return pairs
+
+
+def _show_outcome(outcome: Outcome) -> None:
+    if outcome.failure:
+        err.print(f"[red]failed[/red] {outcome.id} in {outcome.failure.stage}: {escape(outcome.failure.message)}", soft_wrap=True)
+    elif outcome.status == "completed":
+        err.print(f"[green]done[/green]   {outcome.id} in {outcome.seconds:.0f} s", highlight=False)
+
+
+def _show_summary(summary: RunSummary, folder: Path) -> None:
+    counts = [(len(summary.completed), "measured"), (len(summary.skipped), "finished before"), (len(summary.failed), "failed")]
+    _say(", ".join(f"{count} {name}" for count, name in counts if count) + f". Table: {folder / 'measures.tsv'}")
+
+
+def _number_text(value: float | NotAssessed) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else str(value) if isinstance(value, int) else "n/a"
+
+
+def _plain(value: float | NotAssessed) -> Any:
+    return value if isinstance(value, (int, float)) else {"not_assessed": value.reason}
+
+
+def _say(text: str) -> None:
+    out.print(escape(text), highlight=False, soft_wrap=True)
+
+
+def _say_error(text: str) -> None:
+    err.print(f"[red]error[/red] {escape(text)}", highlight=False, soft_wrap=True)
