@@ -39,6 +39,19 @@ IGNORED = (
     "*.html",
     "logs/",
 )
+README = """# Markers of cerebral small vessel disease
+
+Measured by smallvessel. Research use only, no diagnosis.
+
+- `measures.tsv`: a row per session; `measures.json` describes its columns. `n/a` means not assessed, never zero.
+- `sub-*.html`: a report per session.
+- `sub-*/**/*_measures.json`: all that was measured on a session, why something was not, the quality checks, and how it was made.
+- `sub-*/**/*_lesions.tsv`: a row per lesion; `lesions.json` describes its columns.
+- `*_space-FLAIR_label-WMH_mask.nii.gz`: a marker on the very grid of the sequence that `space` names; likewise `_probseg`.
+- `*_space-FLAIR_res-1mm_*`: on the 1 mm grid on which everything is measured, in the same world as that sequence.
+- `*_from-T1w_to-FLAIR_mode-points_xfm.txt`: 4x4 matrix; maps a point in the world of T1w (RAS, mm) to that of FLAIR.
+- `logs/`: what happened to each session.
+"""
 UNSIDED = (Structure.BACKGROUND, Structure.CSF, Structure.THIRD_VENTRICLE, Structure.FOURTH_VENTRICLE, Structure.BRAINSTEM)
 """Structures that have no side in ``_dseg`` files."""
 
@@ -142,6 +155,7 @@ def start_dataset(out: Path, version: str, models: Mapping[str, str], raw: Path 
         }
         write_json(description, content)
         write_text(out / ".bidsignore", "\n".join(IGNORED) + "\n")
+        write_text(out / "README.md", README)
     except OSError as error:
         raise InputError(
             f"an output folder {out} that cannot be written ({error.strerror})", "a folder to write in", "choose another"

@@ -55,7 +55,7 @@ def lesion_rows(lesions: Iterable[Lesion]) -> Iterator[tuple[str, ...]]:
             str(lesion.label),
             f"{lesion.volume_mm3:.{MM_DECIMALS}f}",
             f"{lesion.diameter_mm:.{MM_DECIMALS}f}",
-            *(f"{value + 0.0:.{MM_DECIMALS}f}" for value in lesion.centroid_mm),
+            *(f"{round(value, MM_DECIMALS) + 0.0:.{MM_DECIMALS}f}" for value in lesion.centroid_mm),
             lesion.region,
             lesion.mars_region or NOT_AVAILABLE,
             lesion.side,

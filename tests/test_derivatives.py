@@ -1,0 +1,295 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from results import NO_SWI, SHIFT_MM, T1W_GRID, make_result, read_rows, without_marker
+from smallvessel.derivatives import (
+    bids_uri,
+    clear_session,
+    finish_session,
+    is_finished,
+    raw_root,
+    rebuild_tables,
+    session_files,
+    start_dataset,
+    write_json,
+    write_session,
+    write_text,
+)
+from smallvessel.errors import InputError
+from smallvessel.markers import Marker, Sequence
+from smallvessel.records import SessionId, SessionResult
+from smallvessel.structures import RIGHT_OFFSET, Structure
+
+MODELS = {"anatomy": "1.0 sha256:a", "markers": "1.0 sha256:b"}
+SUB_01 = [
+    "anat/sub-01_from-T1w_to-FLAIR_mode-points_xfm.txt",
+    "anat/sub-01_space-FLAIR_label-WMH_mask.json",
+    "anat/sub-01_space-FLAIR_label-WMH_mask.nii.gz",
+    "anat/sub-01_space-FLAIR_label-WMH_probseg.json",
+    "anat/sub-01_space-FLAIR_label-WMH_probseg.nii.gz",
+    "anat/sub-01_space-FLAIR_label-brain_mask.json",
+    "anat/sub-01_space-FLAIR_label-brain_mask.nii.gz",
+    "anat/sub-01_space-FLAIR_label-lacune_mask.json",
+    "anat/sub-01_space-FLAIR_label-lacune_mask.nii.gz",
+    "anat/sub-01_space-FLAIR_label-lacune_probseg.json",
+    "anat/sub-01_space-FLAIR_label-lacune_probseg.nii.gz",
+    "anat/sub-01_space-FLAIR_res-1mm_desc-WMHlesions_dseg.json",
+    "anat/sub-01_space-FLAIR_res-1mm_desc-WMHlesions_dseg.nii.gz",
+    "anat/sub-01_space-FLAIR_res-1mm_desc-anatomy_dseg.json",
+    "anat/sub-01_space-FLAIR_res-1mm_desc-anatomy_dseg.nii.gz",
+    "anat/sub-01_space-FLAIR_res-1mm_desc-anatomy_dseg.tsv",
+    "anat/sub-01_space-FLAIR_res-1mm_desc-lacunelesions_dseg.json",
+    "anat/sub-01_space-FLAIR_res-1mm_desc-lacunelesions_dseg.nii.gz",
+    "anat/sub-01_space-FLAIR_res-1mm_label-WMH_mask.json",
+    "anat/sub-01_space-FLAIR_res-1mm_label-WMH_mask.nii.gz",
+    "anat/sub-01_space-FLAIR_res-1mm_label-WMH_probseg.json",
+    "anat/sub-01_space-FLAIR_res-1mm_label-WMH_probseg.nii.gz",
+    "anat/sub-01_space-FLAIR_res-1mm_label-lacune_mask.json",
+    "anat/sub-01_space-FLAIR_res-1mm_label-lacune_mask.nii.gz",
+    "anat/sub-01_space-FLAIR_res-1mm_label-lacune_probseg.json",
+    "anat/sub-01_space-FLAIR_res-1mm_label-lacune_probseg.nii.gz",
+    "anat/sub-01_space-T1w_label-brain_mask.json",
+    "anat/sub-01_space-T1w_label-brain_mask.nii.gz",
+    "sub-01_lesions.tsv",
+    "sub-01_measures.json",
+]
+
+
+def write(result: SessionResult, out: Path, probability: bool = True) -> None:
+    finish_session(result, out, write_session(result, out, probability))
+
+
+def validate(dataset: Path) -> list[dict[str, str]]:
+    """Issues that the official BIDS validator finds."""
+    validator = Path(sys.executable).with_name("bids-validator-deno")
+    if not validator.exists():
+        pytest.fail("bids-validator-deno belongs to the extra dev: pip install -e '.[dev]'")
+    answer = subprocess.run([validator, "--format", "json", dataset], capture_output=True, text=True, check=False, timeout=120)
+    issues: list[dict[str, str]] = json.loads(answer.stdout)["issues"]["issues"]
+    return issues
+
+
+def listing(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("study")
+    out = folder / "out"
+    start_dataset(out, "0.1.0", MODELS, folder / "raw")
+    write(make_result(), out)
+    write(make_result(SessionId("02", "b")), out)
+    write_text(out / "sub-01.html", "<html></html>")
+    write_text(out / "logs/sub-01.log", "done")
+    rebuild_tables(out)
+    return out
+
+
+@pytest.fixture
+def dataset_of_plain_files(tmp_path: Path) -> Path:
+    result = make_result()
+    provenance = replace(result.provenance, sources={"FLAIR": "flair.nii.gz", "T1w": "my T1 (2).nii.gz"})
+    start_dataset(tmp_path, "0.1.0", MODELS)
+    write(replace(result, provenance=provenance), tmp_path)
+    rebuild_tables(tmp_path)
+    return tmp_path
+
+
+def test_a_session_has_exactly_the_designed_files(dataset: Path) -> None:
+    assert listing(dataset / "sub-01") == SUB_01
+    assert listing(dataset / "sub-02") == [
+        name.replace("sub-01", "sub-02_ses-b").replace("anat/", "ses-b/anat/")
+        if name.startswith("anat/")
+        else "ses-b/" + name.replace("sub-01", "sub-02_ses-b")
+        for name in SUB_01
+    ]
+
+
+def test_native_masks_are_told_from_those_on_the_analysis_grid_by_name(dataset: Path) -> None:
+    found = [path.name for path in dataset.rglob("*_space-FLAIR_label-WMH_mask.nii.gz")]
+    assert sorted(found) == ["sub-01_space-FLAIR_label-WMH_mask.nii.gz", "sub-02_ses-b_space-FLAIR_label-WMH_mask.nii.gz"]
+
+
+@pytest.mark.parametrize("name", ["dataset", "dataset_of_plain_files"])
+def test_the_official_validator_finds_no_error(name: str, request: pytest.FixtureRequest) -> None:
+    issues = validate(request.getfixturevalue(name))
+    assert [issue for issue in issues if issue["severity"] == "error"] == []
+    assert {issue["code"] for issue in issues} <= {"TOO_FEW_AUTHORS"}
+
+
+def test_what_the_validator_ignores_is_only_what_bids_has_no_name_for(dataset: Path) -> None:
+    patterns = [line for line in (dataset / ".bidsignore").read_text().splitlines() if not line.startswith("#")]
+    assert not [pattern for pattern in patterns if pattern.endswith((".nii.gz", "anat/", "*", "_mask.json", "_dseg.tsv"))]
+
+
+def test_a_transform_maps_points_of_the_sequence_to_the_reference(dataset: Path) -> None:
+    matrix = np.loadtxt(dataset / "sub-01/anat/sub-01_from-T1w_to-FLAIR_mode-points_xfm.txt")
+    np.testing.assert_allclose(matrix @ [0, 0, 0, 1], [SHIFT_MM, 0, 0, 1], atol=1e-6)
+
+
+def test_a_brain_mask_is_on_its_sequences_own_grid(dataset: Path) -> None:
+    image = nib.load(dataset / "sub-01/anat/sub-01_space-T1w_label-brain_mask.nii.gz")
+    assert isinstance(image, nib.Nifti1Image)
+    assert image.shape == T1W_GRID.shape
+    np.testing.assert_allclose(np.asarray(image.affine), T1W_GRID.affine, atol=1e-4)
+
+
+def test_the_right_side_has_codes_of_its_own_and_every_code_is_in_the_look_up(dataset: Path) -> None:
+    path = dataset / "sub-01/anat/sub-01_space-FLAIR_res-1mm_desc-anatomy_dseg.nii.gz"
+    image = nib.load(path)
+    assert isinstance(image, nib.Nifti1Image)
+    codes = np.asarray(image.dataobj)
+    world_x = (np.indices(codes.shape).reshape(3, -1).T @ np.asarray(image.affine)[:3, :3].T + np.asarray(image.affine)[:3, 3])[:, 0]
+    white = codes.ravel() == Structure.WHITE_MATTER + RIGHT_OFFSET
+    assert white.any()
+    assert world_x[white].min() > 0
+    names = {int(row["index"]): row["name"] for row in read_rows(path.with_name(path.name.replace(".nii.gz", ".tsv")))}
+    assert set(np.unique(codes).tolist()) <= set(names)
+    assert names[Structure.PALLIDUM] == "left pallidum"
+    assert names[Structure.PALLIDUM + RIGHT_OFFSET] == "right pallidum"
+    assert names[Structure.BRAINSTEM] == "brainstem"
+    assert Structure.BRAINSTEM + RIGHT_OFFSET not in names
+
+
+def test_lesions_are_rows_with_fixed_decimals(dataset: Path) -> None:
+    rows = read_rows(dataset / "sub-01/sub-01_lesions.tsv")
+    assert rows[0] == {
+        "marker": "WMH",
+        "label": "1",
+        "volume_mm3": "2144.66",
+        "diameter_mm": "16.00",
+        "x_mm": "30.00",
+        "y_mm": "0.00",
+        "z_mm": "20.00",
+        "region": "periventricular",
+        "mars_region": "n/a",
+        "side": "right",
+        "confidence": "0.912",
+    }
+    assert set(rows[0]) == set(json.loads((dataset / "lesions.json").read_text()))
+
+
+def test_the_table_has_a_row_per_session_and_na_for_what_was_not_assessed(dataset: Path) -> None:
+    rows = read_rows(dataset / "measures.tsv")
+    assert [(row["participant_id"], row["session_id"]) for row in rows] == [("sub-01", "n/a"), ("sub-02", "ses-b")]
+    assert rows[0]["wmh_volume_ml"] == "1.2346"
+    assert rows[0]["wmh_count"] == "2"
+    assert rows[0]["wmh_deep_count"] == "0"
+    assert rows[0]["lacune_count"] == "0"
+    assert rows[0]["cmb_volume_ml"] == rows[0]["cmb_count"] == rows[0]["epvs_count"] == "n/a"
+    assert rows[0]["icv_ml"] == "1500.0000"
+    assert rows[0]["qc_status"] == "warn"
+    record = json.loads((dataset / "sub-01/sub-01_measures.json").read_text())
+    assert record["markers"]["CMB"] == {"not_assessed": NO_SWI}
+
+
+def test_every_column_is_described(dataset: Path) -> None:
+    described = json.loads((dataset / "measures.json").read_text())
+    assert list(described) == (dataset / "measures.tsv").read_text().splitlines()[0].split("\t")
+    assert all(entry["Description"] for entry in described.values())
+    assert {name for name in described if name.endswith("_ml")} == {name for name, entry in described.items() if entry.get("Units") == "mL"}
+    assert set(described["qc_status"]["Levels"]) == {"pass", "warn", "fail"}
+
+
+def test_writing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
+    for out in (tmp_path / "a", tmp_path / "b"):
+        start_dataset(out, "0.1.0", MODELS)
+        write(make_result(), out)
+        rebuild_tables(out)
+    assert listing(tmp_path / "a") == listing(tmp_path / "b")
+    for name in listing(tmp_path / "a"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
+
+
+def test_a_second_run_adds_sessions_to_the_table(tmp_path: Path) -> None:
+    start_dataset(tmp_path, "0.1.0", MODELS)
+    write(make_result(), tmp_path)
+    assert rebuild_tables(tmp_path) == 1
+    start_dataset(tmp_path, "0.1.0", MODELS)
+    write(make_result(SessionId("02")), tmp_path)
+    assert rebuild_tables(tmp_path) == 2
+
+
+def test_a_session_is_finished_only_with_its_digest_and_all_its_files(tmp_path: Path) -> None:
+    id, digest = SessionId("01"), "d" * 64
+    assert not is_finished(tmp_path, id, digest)
+    written = write_session(make_result(), tmp_path)
+    assert not is_finished(tmp_path, id, digest)
+    finish_session(make_result(), tmp_path, written)
+    assert is_finished(tmp_path, id, digest)
+    assert not is_finished(tmp_path, id, "e" * 64)
+    (tmp_path / written[3]).unlink()
+    assert not is_finished(tmp_path, id, digest)
+    (tmp_path / session_files(id).measures).write_text("{damaged")
+    assert not is_finished(tmp_path, id, digest)
+
+
+def test_nothing_is_left_over_from_earlier_settings_and_nothing_else_is_touched(tmp_path: Path) -> None:
+    write(make_result(), tmp_path)
+    mine = tmp_path / "sub-01/anat/sub-01_space-FLAIR_label-WMH_desc-manual_mask.nii.gz"
+    mine.write_bytes(b"drawn by hand")
+    write(without_marker(make_result(), Marker.WMH), tmp_path, probability=False)
+    left = [name for name in listing(tmp_path) if "WMH" in name]
+    assert left == [mine.relative_to(tmp_path).as_posix()]
+    assert not [name for name in listing(tmp_path) if "probseg" in name]
+    clear_session(tmp_path, SessionId("01"))
+    assert listing(tmp_path) == left
+
+
+def test_an_interrupted_write_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_text(tmp_path / "kept.txt", "before")
+
+    def fail(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr("os.replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_text(tmp_path / "kept.txt", "after")
+    assert listing(tmp_path) == ["kept.txt"]
+    assert (tmp_path / "kept.txt").read_text() == "before"
+
+
+def test_json_refuses_what_json_cannot_hold(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "x.json", {"value": float("nan")})
+    assert listing(tmp_path) == []
+
+
+def test_a_data_set_of_another_maker_is_not_written_into(tmp_path: Path) -> None:
+    (tmp_path / "dataset_description.json").write_text('{"Name": "raw", "BIDSVersion": "1.10.0"}')
+    with pytest.raises(InputError, match="smallvessel did not make"):
+        start_dataset(tmp_path, "0.1.0", MODELS)
+
+
+def test_an_output_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be written"):
+        start_dataset(tmp_path / "file", "0.1.0", MODELS)
+
+
+def test_inputs_are_named_by_bids_uri_or_plain_name(tmp_path: Path) -> None:
+    path = tmp_path / "study/sub-01/ses-a/anat/sub-01_ses-a_FLAIR.nii.gz"
+    assert raw_root(path, SessionId("01", "a")) == tmp_path / "study"
+    assert bids_uri(path, SessionId("01", "a")) == "bids:raw:sub-01/ses-a/anat/sub-01_ses-a_FLAIR.nii.gz"
+    assert bids_uri(tmp_path / "flair.nii.gz", SessionId("01")) == "flair.nii.gz"
+
+
+def test_the_raw_data_are_linked_relatively(dataset: Path) -> None:
+    assert json.loads((dataset / "dataset_description.json").read_text())["DatasetLinks"] == {"raw": "../raw"}
+
+
+def test_names_of_a_session(tmp_path: Path) -> None:
+    files = session_files(SessionId("01", "x"))
+    assert files.report == Path("sub-01_ses-x.html")
+    assert files.log == Path("logs/sub-01_ses-x.log")
+    assert files.transform(Sequence.T2W, Sequence.FLAIR).name == "sub-01_ses-x_from-T2w_to-FLAIR_mode-points_xfm.txt"
