@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+import fake_sessions
+from smallvessel import run as scheduler
+from smallvessel.config import Settings
+from smallvessel.derivatives import finish_session, is_finished, session_files, write_session
+from smallvessel.errors import InputError
+from smallvessel.records import RunSummary, SessionId, SessionSource
+from smallvessel.run import Outcome, count_cores, default_jobs, run_sessions
+
+MODELS = {"anatomy": "1.0 sha256:a", "markers": "1.0 sha256:b"}
+
+
+@pytest.fixture(autouse=True)
+def model_versions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("smallvessel.provenance.model_versions", lambda: MODELS)
+
+
+def run(names: str, out: Path, jobs: int = 2) -> tuple[RunSummary, list[Outcome]]:
+    seen: list[Outcome] = []
+    sources = tuple(SessionSource(SessionId(name), {}) for name in names.split())
+    summary = run_sessions(sources, out, Settings(), jobs, notify=seen.append, process=fake_sessions.act_by_name)
+    return summary, seen
+
+
+def names(ids: tuple[SessionId, ...]) -> list[str]:
+    return [id.subject for id in ids]
+
+
+def test_every_way_to_fail_costs_only_its_own_session(tmp_path: Path) -> None:
+    summary, seen = run("slow1 killed1 good1 raises1 exits1 fails1 skipped1 good2", tmp_path)
+    assert names(summary.completed) == ["slow1", "good1", "good2"]
+    assert names(summary.skipped) == ["skipped1"]
+    failures = {failure.id.subject: failure for failure in summary.failed}
+    assert list(failures) == ["killed1", "raises1", "exits1", "fails1"]
+    assert "killed (signal 9)" in failures["killed1"].message
+    assert "--jobs" in failures["killed1"].message
+    assert "exit code 3" in failures["exits1"].message
+    assert "RuntimeError: out of luck" in failures["raises1"].message
+    assert failures["fails1"].message == "not a head"
+    assert len(seen) == 8
+    assert (tmp_path / "measures.tsv").exists()
+
+
+def test_a_killed_session_leaves_no_results_behind(tmp_path: Path) -> None:
+    from results import make_result
+
+    result = make_result(SessionId("killed1"))
+    finish_session(result, tmp_path / "out", write_session(result, tmp_path / "out"))
+    (tmp_path / "out/dataset_description.json").write_text('{"GeneratedBy": [{"Name": "smallvessel"}]}')
+    assert is_finished(tmp_path / "out", result.id, result.provenance.digest)
+    run("killed1", tmp_path / "out")
+    assert not (tmp_path / "out" / session_files(result.id).measures).exists()
+
+
+def test_workers_share_the_cores_and_do_several_sessions_each(tmp_path: Path) -> None:
+    run("slow1 slow2 slow3 slow4", tmp_path, jobs=2)
+    words = [(tmp_path / f"slow{n}.txt").read_text().split() for n in (1, 2, 3, 4)]
+    given = os.environ.get("OMP_NUM_THREADS", str(max(1, count_cores() // 2)))
+    assert {word[0] for word in words} == {given}
+    assert len({word[-1] for word in words}) == 2
+
+
+def test_the_environment_is_as_before(tmp_path: Path) -> None:
+    before = dict(os.environ)
+    run("good1", tmp_path)
+    assert dict(os.environ) == before
+
+
+def test_jobs_fit_cores_memory_and_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduler, "count_cores", lambda: 8)
+    monkeypatch.setattr(scheduler, "memory_gb", lambda: 14.0)
+    assert default_jobs(100) == 3
+    assert default_jobs(2) == 2
+    monkeypatch.setattr(scheduler, "memory_gb", lambda: 2.0)
+    assert default_jobs(100) == 1
+    monkeypatch.setattr(scheduler, "memory_gb", lambda: 1000.0)
+    assert default_jobs(100) == 8
+
+
+def test_no_jobs_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="1 or more"):
+        run("good1", tmp_path, jobs=0)
