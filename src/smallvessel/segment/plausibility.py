@@ -1,8 +1,8 @@
 """What a marker cannot be: rules on where a candidate lies, how large it is, what shape and what signal it has.
 
 The anatomy's borders may be off by 1-2 mm, and it may call the lesion itself something else (a dark lacune CSF, a bright WMH cortex).
-So no rule asks for the structure under a candidate: they look at what surrounds it, and a misnamed island that the candidate
-fills is left out of the count. Limits without a citation are our own choices.
+So the rules look at what surrounds a candidate, ask for no more than a share of home tissue, and leave out of the count a
+misnamed island that the candidate fills. Limits without a citation are our own choices.
 """
 
 from __future__ import annotations
@@ -56,6 +56,10 @@ MIN_HOME_FRACTION = {Marker.WMH: 0.3, Marker.LACUNE: 0.5, Marker.EPVS: 0.4, Mark
 """Least share of the surroundings (for WMH: of the lesion and its surroundings) that must be home. Low where the marker
 lies against cortex or ventricle by nature, one half for lacunes, whose commonest mimic is a pocket of CSF in a sulcus."""
 
+MIN_OWN_HOME_FRACTION = {Marker.LACUNE: 0.3, Marker.EPVS: 0.3, Marker.CMB: 0.3}
+"""Least share of the candidate itself that must be home: horns of the ventricles are so narrow that their surroundings are white matter.
+Not asked of WMH, which the anatomy may call cortex for their brightness."""
+
 CAVITY_LIMIT_MM3 = 2000.0
 """Fluid islands up to the volume of a 15 mm ball (1767 mm3) may be a lesion that the anatomy misnamed."""
 CORTEX_LIMIT_MM3 = 20000.0
@@ -91,8 +95,10 @@ VEIN_MIN_MM = 10.0
 """A candidate is part of a vein if the dark structure it belongs to, followed at half its depth, is 10 mm long, 3 times as long as
 wide, and the candidate itself at most 1.5 times as wide (a bleed beside a vein bulges out of it)."""
 VEIN_BULGE = 1.5
+LOWER_TOLERANCE_MM = 0.5
 UPPER_TOLERANCE_MM = 1.0
-"""The largest diameters (15 and 10 mm) are exceeded only by more than one voxel: a mask's edge is half a voxel uncertain."""
+"""Diameters must miss their limits by more than this: on the 1 mm grid a ball of 3.2 mm can measure 2.7 mm, and large objects measure
+up to 1 mm too much."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,12 +202,13 @@ def why_implausible(candidate: Candidate, around: Surroundings) -> str | None:
     """The first rule that a candidate breaks, or None."""
     info = MARKERS[candidate.marker]
     across_mm = diameter_mm(candidate.voxels, around.grid)
-    if info.min_diameter_mm is not None and across_mm < info.min_diameter_mm:
+    if info.min_diameter_mm is not None and across_mm < info.min_diameter_mm - LOWER_TOLERANCE_MM:
         return f"less than {info.min_diameter_mm:g} mm across"
     if info.max_diameter_mm is not None and across_mm > info.max_diameter_mm + UPPER_TOLERANCE_MM:
         return f"more than {info.max_diameter_mm:g} mm across"
-    if home_fraction(candidate, around) < MIN_HOME_FRACTION[candidate.marker]:
-        return "surrounded by tissue or fluid in which the marker does not occur"
+    around_it, itself = home_fractions(candidate, around)
+    if around_it < MIN_HOME_FRACTION[candidate.marker] or itself < MIN_OWN_HOME_FRACTION.get(candidate.marker, 0.0):
+        return "in tissue or fluid where the marker does not occur"
     if candidate.marker is Marker.LACUNE and flair_ratio(candidate, around) > FLAIR_BRIGHT:
         return "bright on FLAIR"
     if candidate.marker is Marker.EPVS and _is_spot_in_wmh(candidate, around):
@@ -211,17 +218,18 @@ def why_implausible(candidate: Candidate, around: Surroundings) -> str | None:
     return None
 
 
-def home_fraction(candidate: Candidate, around: Surroundings) -> float:
-    """Share of a candidate's surroundings that is tissue in which the marker occurs; 1 where nothing is left to judge by."""
-    judged = grow(candidate.inside, SURROUND_VOX)
-    if candidate.marker is not Marker.WMH:
-        judged &= ~candidate.inside
+def home_fractions(candidate: Candidate, around: Surroundings) -> tuple[float, float]:
+    """Shares of a candidate's surroundings, and of itself, that are tissue in which the marker occurs; 1 where nothing is left to judge."""
     islands = around.islands[candidate.box]
     filled = np.bincount(islands[candidate.inside], minlength=around.island_voxels.size) >= ISLAND_COVERED * around.island_voxels
     filled[0] = False
-    judged &= ~filled[islands]
-    structures = around.structures[candidate.box][judged]
-    return float(np.isin(structures, HOMES[candidate.marker]).mean()) if structures.size else 1.0
+    judged = ~filled[islands]
+    home = np.isin(around.structures[candidate.box], HOMES[candidate.marker])
+    surroundings = grow(candidate.inside, SURROUND_VOX) & judged
+    if candidate.marker is not Marker.WMH:
+        surroundings &= ~candidate.inside
+    around_it, itself = home[surroundings], home[candidate.inside & judged]
+    return float(around_it.mean()) if around_it.size else 1.0, float(itself.mean()) if itself.size else 1.0
 
 
 def flair_ratio(candidate: Candidate, around: Surroundings) -> float:
