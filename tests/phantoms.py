@@ -69,13 +69,20 @@ def make_grid(
 
 def voxel_centres_mm(grid: Grid) -> NDArray[np.float64]:
     """World RAS mm of every voxel centre, shape (x, y, z, 3)."""
-    return grid.world(np.indices(grid.shape).reshape(3, -1).T).reshape(*grid.shape, 3)
+    x, y, z = (np.arange(n)[:, None] * grid.affine[:3, axis] for axis, n in enumerate(grid.shape))
+    return np.asarray(x[:, None, None] + y[:, None] + z + grid.affine[:3, 3], np.float64)
 
 
 def ellipsoid(grid: Grid, centre_mm: tuple[float, float, float], semi_axes_mm: tuple[float, float, float]) -> NDArray[np.bool_]:
     """Voxels whose centre lies inside an ellipsoid with axes along the world's, shape (x, y, z)."""
-    scaled = (voxel_centres_mm(grid) - np.array(centre_mm)) / np.array(semi_axes_mm)
-    return np.asarray((scaled**2).sum(axis=-1) <= 1.0)
+    return _inside(voxel_centres_mm(grid), centre_mm, semi_axes_mm)
+
+
+def _inside(
+    points_mm: NDArray[np.float64], centre_mm: tuple[float, float, float], semi_axes_mm: tuple[float, float, float]
+) -> NDArray[np.bool_]:
+    x, y, z = (((points_mm[..., axis] - centre_mm[axis]) / semi_axes_mm[axis]) ** 2 for axis in range(3))
+    return np.asarray(x + y + z <= 1.0)
 
 
 def ball(grid: Grid, centre_mm: tuple[float, float, float], radius_mm: float) -> NDArray[np.bool_]:
@@ -84,13 +91,13 @@ def ball(grid: Grid, centre_mm: tuple[float, float, float], radius_mm: float) ->
 
 
 def _tissues(grid: Grid, centre_mm: tuple[float, float, float]) -> NDArray[np.int32]:
+    points_mm = voxel_centres_mm(grid) - np.array(centre_mm)
     tissues = np.zeros(grid.shape, np.int32)
     shells = ((HEAD_MM, SCALP), (SKULL_MM, SKULL), (INTRACRANIAL_MM, Structure.CSF), (BRAIN_MM, Structure.CORTEX))
     for semi_axes_mm, label in (*shells, (WHITE_MATTER_MM, Structure.WHITE_MATTER)):
-        tissues[ellipsoid(grid, centre_mm, semi_axes_mm)] = label
-    for x, y, z in VENTRICLE_CENTRES_MM:
-        moved = (x + centre_mm[0], y + centre_mm[1], z + centre_mm[2])
-        tissues[ellipsoid(grid, moved, VENTRICLE_MM)] = Structure.LATERAL_VENTRICLE
+        tissues[_inside(points_mm, (0.0, 0.0, 0.0), semi_axes_mm)] = label
+    for ventricle_mm in VENTRICLE_CENTRES_MM:
+        tissues[_inside(points_mm, ventricle_mm, VENTRICLE_MM)] = Structure.LATERAL_VENTRICLE
     return tissues
 
 

@@ -30,7 +30,7 @@ MAX_TURN_DEG = 45.0
 MIN_VALUES = 16
 """An image with fewer distinct values is a mask or a label map."""
 MAX_NEGATIVE = 0.1
-"""Interpolation makes a few negative values; a tenth of the non-zero ones means phase, difference or standardised images."""
+"""Share of the summed absolute intensity. Interpolation and noise leave some; more means phase or standardised images."""
 
 _DAMAGED = (OSError, EOFError, ValueError, zlib.error, nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError)
 _HEADER_BYTES = {1: 348, 2: 540}
@@ -89,9 +89,7 @@ def _read_bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         reason = error.strerror or str(error)
-        raise InputError(
-            f"{path} that cannot be opened ({reason})", "a NIfTI file", "check the path, or fetch it if it is a link"
-        ) from None
+        raise InputError(f"{path} that cannot be opened ({reason})", "a NIfTI file", "check the path, or fetch what it links to") from None
 
 
 def _inflate(path: Path, raw: bytes) -> bytes:
@@ -119,7 +117,7 @@ def _parse(path: Path, raw: bytes) -> Any:
         if dtype.fields or dtype.kind not in "iuf":
             kind = "colour" if dtype.fields else "complex" if dtype.kind == "c" else str(dtype)
             raise InputError(f"{path} with {kind} voxels", "one real number per voxel", "give the magnitude image as a scanner writes it")
-        needed = int(nifti.header["vox_offset"]) + int(np.prod(nifti.shape)) * dtype.itemsize
+        needed = int(nifti.dataobj.offset) + int(np.prod(nifti.shape)) * dtype.itemsize
         if len(raw) < needed:
             raise InputError(f"{path} of {len(raw)} bytes", f"{needed} bytes by its header", "copy it again: the file was cut off")
         return nifti
@@ -249,10 +247,10 @@ def _checked_intensities(path: Path, data: NDArray[np.float32]) -> tuple[NDArray
     values = np.unique(data[::3, ::3, ::3])
     if len(values) < MIN_VALUES and len(values := np.unique(data)) < MIN_VALUES:
         raise InputError(f"{path} with {len(values)} distinct values, a mask or a label map", "a scan", "give the image itself")
-    negative = np.count_nonzero(data < 0) / np.count_nonzero(data)
+    negative = -float(data.sum(where=data < 0)) / float(np.abs(data).sum())
     if negative > MAX_NEGATIVE:
         raise InputError(
-            f"{path} with {100 * negative:.0f} % negative intensities, as in phase, difference or standardised images",
+            f"{path} with {100 * negative:.0f} % of its intensity negative, as in phase or standardised images",
             "magnitudes as acquired",
             "give the magnitude image, before any standardisation",
         )

@@ -62,9 +62,7 @@ def load_session(source: SessionSource, trust_header: bool = False) -> Session:
         When an orientation or a size cannot be right, or two images cannot be the same head.
     """
     if not source.files:
-        raise InputError(
-            f"{source.id} without any usable image", f"at least one of {', '.join(Sequence)}", "check its anat and swi folders"
-        )
+        raise InputError(f"{source.id} without a usable image", f"at least one of {', '.join(Sequence)}", "check its anat and swi folders")
     log = list(source.log)
     images: dict[Sequence, ImageFile] = {}
     for sequence in Sequence:
