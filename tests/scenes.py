@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
-from phantoms import ellipsoid, make_grid, voxel_centres_mm
 
+from phantoms import ellipsoid, make_grid, voxel_centres_mm
 from smallvessel.markers import Marker, Sequence
 from smallvessel.records import Anatomy, MarkerMap, Native, Prepared, Segmentation, SessionId
 from smallvessel.shapes import label_components

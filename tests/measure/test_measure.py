@@ -1,0 +1,141 @@
+"""Whole measurements of phantoms whose lesions are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from phantoms import ball
+from scenes import scene, scene_anatomy, scene_grid, segmentation_of
+from smallvessel.config import MeasureSettings, PeriventricularRule
+from smallvessel.markers import Marker
+from smallvessel.measure import measure_session
+from smallvessel.records import MarkerMeasures, NotAssessed, Segmentation
+from smallvessel.structures import STRUCTURES, Structure
+
+GRID = scene_grid()
+PREPARED = scene()
+
+
+def measure(masks, prepared=PREPARED, **options):
+    return measure_session(prepared, segmentation_of(prepared, masks), MeasureSettings(**options))
+
+
+def of(measurements, marker):
+    result = measurements.markers[marker]
+    assert isinstance(result, MarkerMeasures)
+    return result
+
+
+@given(
+    rotation_deg=st.tuples(*[st.floats(-15, 15)] * 3),
+    radius_mm=st.floats(4.0, 6.0),
+    centre_mm=st.tuples(st.floats(-12, -8), st.floats(-10, -6), st.floats(4, 9)),
+)
+@settings(max_examples=6, deadline=None)
+def test_ball_on_an_oblique_grid(rotation_deg, radius_mm, centre_mm):
+    grid = scene_grid(rotation_deg=rotation_deg)
+    mask = ball(grid, centre_mm, radius_mm)
+    [lesion] = measure({Marker.CMB: mask}, scene(grid)).lesions
+    assert lesion.volume_mm3 == pytest.approx(np.count_nonzero(mask))
+    assert lesion.volume_mm3 == pytest.approx(4 / 3 * np.pi * radius_mm**3, rel=0.12)
+    assert lesion.diameter_mm == pytest.approx(2 * radius_mm, abs=1.0)
+    assert lesion.centroid_mm == pytest.approx(centre_mm, abs=0.25)
+    assert (lesion.side, lesion.label, lesion.confidence) == ("left", 1, 0.9)
+
+
+def test_empty_markers_have_zeros_in_every_region_and_missing_ones_a_reason():
+    nothing = segmentation_of(PREPARED, {})
+    reason = NotAssessed("needs SWI; this session has FLAIR only")
+    found = measure_session(PREPARED, Segmentation({**nothing.markers, Marker.CMB: reason}), MeasureSettings())
+    assert found.markers[Marker.CMB] is reason
+    assert found.lesions == ()
+    wmh = of(found, Marker.WMH)
+    assert (wmh.volume_ml, wmh.count) == (0.0, 0)
+    assert wmh.region_volume_ml == {"periventricular": 0.0, "deep": 0.0, "infratentorial": 0.0}
+    assert wmh.region_count == {"periventricular": 0, "deep": 0, "infratentorial": 0, "confluent": 0}
+    assert of(found, Marker.LACUNE).region_count == {"lobar": 0, "deep": 0, "infratentorial": 0}
+    assert list(of(found, Marker.EPVS).region_count) == ["basal ganglia", "centrum semiovale", "midbrain", "hippocampus", "other"]
+
+
+def beam(grid, from_mm, to_mm, at_mm=(2.0, 4.0)):
+    """A row of white matter from the right lateral ventricle's wall (x = 6.6 mm) to the side."""
+    centres = grid.world(np.indices(grid.shape).reshape(3, -1).T).reshape(*grid.shape, 3)
+    x, y, z = centres[..., 0], centres[..., 1], centres[..., 2]
+    return (x >= from_mm) & (x <= to_mm) & (np.abs(y - at_mm[0]) < 1.6) & (np.abs(z - at_mm[1]) < 1.6)
+
+
+@pytest.mark.parametrize(
+    ("from_mm", "to_mm", "called"),
+    [(7.0, 13.0, "periventricular"), (7.0, 20.0, "confluent"), (12.0, 20.0, "deep"), (9.4, 16.0, "periventricular")],
+)
+def test_wmh_by_continuity(from_mm, to_mm, called):
+    mask = beam(GRID, from_mm, to_mm)
+    found = measure({Marker.WMH: mask})
+    [lesion] = found.lesions
+    wmh = of(found, Marker.WMH)
+    assert lesion.region == called
+    assert wmh.region_count[called] == wmh.count == 1
+    assert sum(wmh.region_volume_ml.values()) == pytest.approx(wmh.volume_ml)
+    if called == "confluent":
+        assert 0 < wmh.region_volume_ml["deep"] < wmh.region_volume_ml["periventricular"]
+    else:
+        assert wmh.region_volume_ml[called] == pytest.approx(mask.sum() / 1000)
+
+
+@pytest.mark.parametrize("rule", list(PeriventricularRule))
+def test_volumes_add_up_by_every_rule(rule):
+    mask = beam(GRID, 7.0, 20.0) | beam(GRID, -20.0, -12.0) | ball(GRID, (0.0, -3.0, -17.0), 2.0)
+    wmh = of(measure({Marker.WMH: mask}, periventricular_rule=rule), Marker.WMH)
+    assert wmh.volume_ml == pytest.approx(mask.sum() / 1000)
+    assert sum(wmh.region_volume_ml.values()) == pytest.approx(wmh.volume_ml)
+    assert sum(wmh.region_count.values()) == wmh.count == 3
+    assert wmh.region_count["infratentorial"] == 1
+    assert wmh.region_volume_ml["infratentorial"] == pytest.approx(ball(GRID, (0.0, -3.0, -17.0), 2.0).sum() / 1000)
+
+
+def test_intracranial_volume_needs_a_skull():
+    assert measure({}).icv_ml == pytest.approx(4 / 3 * np.pi * 29 * 31 * 27 / 1000, rel=0.01)
+    stripped = measure({}, scene(brain_extracted=True))
+    assert isinstance(stripped.icv_ml, NotAssessed)
+    assert "brain-extracted" in stripped.icv_ml.reason
+    assert stripped.brain_ml == pytest.approx(4 / 3 * np.pi * 27.5 * 29.5 * 25.5 / 1000, rel=0.01)
+
+
+def test_structure_volumes_per_side():
+    volumes = measure({}).structure_ml
+    assert volumes["left thalamus"] == volumes["right thalamus"] == pytest.approx(4 / 3 * np.pi * 27 / 1000, rel=0.25)
+    assert volumes["brainstem"] > 0
+    assert "left brainstem" not in volumes
+    inside = np.count_nonzero(scene_anatomy(GRID).structures.data)
+    assert sum(volumes.values()) == pytest.approx(inside / 1000)
+    assert len(volumes) == sum(2 if info.freesurfer_right else 1 for s, info in STRUCTURES.items() if s is not Structure.BACKGROUND)
+
+
+@pytest.mark.parametrize("orientation", ["LPS", "PIR", "SAL"])
+def test_order_and_direction_of_axes_change_nothing(orientation):
+    shape = {"LPS": (60, 64, 56), "PIR": (64, 56, 60), "SAL": (56, 64, 60)}[orientation]
+    rows = []
+    for grid in (GRID, scene_grid(shape=shape, orientation=orientation)):
+        masks = {
+            Marker.WMH: beam(grid, 7.0, 20.0) | ball(grid, (0.0, -3.0, -17.0), 2.0),
+            Marker.CMB: ball(grid, (-24.0, 0.0, 1.0), 2.0) | ball(grid, (10.5, -1.5, -2.5), 1.3),
+            Marker.EPVS: ball(grid, (-17.0, 2.0, -1.0), 1.5),
+        }
+        found = measure(masks, scene(grid))
+        rows.append(
+            sorted(
+                (
+                    one.marker,
+                    one.region,
+                    one.mars_region or "",
+                    one.side,
+                    *np.round([one.volume_mm3, one.diameter_mm, *one.centroid_mm], 3) + 0.0,
+                )
+                for one in found.lesions
+            )
+        )
+    assert len(rows[0]) == 5
+    assert rows[0] == rows[1]
