@@ -1,0 +1,56 @@
+"""From a checkpoint to what ships: an ONNX file and its card."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..models import ModelCard, Network
+from .network import UNet
+
+
+def export_onnx(model: UNet, path: Path) -> str:
+    """Write a network as ONNX with free spatial sizes; the file appears whole or not at all.
+
+    Returns
+    -------
+    str
+        SHA-256 of the file.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    example = torch.zeros((1, model.settings.inputs, 32, 32, 32))
+    axes = {2: "x", 3: "y", 4: "z"}
+    torch.onnx.export(
+        model.cpu().eval(),
+        (example,),
+        str(temporary),
+        input_names=["image"],
+        output_names=["logits"],
+        dynamic_axes={"image": axes, "logits": axes},
+        opset_version=17,
+        dynamo=False,
+    )
+    os.replace(temporary, path)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def write_card(card: ModelCard, folder: Path) -> Path:
+    """Write a card beside its weights."""
+    path = folder / f"{card.name}.card.json"
+    path.write_text(json.dumps(asdict(card), indent=2, ensure_ascii=False) + "\n")
+    return path
+
+
+def compare_export(model: UNet, card: ModelCard, folder: Path) -> float:
+    """Largest difference between the logits of the trained network and of the exported file on a random input."""
+    image = np.random.default_rng(0).random((model.settings.inputs, 32, 48, 32), dtype=np.float32)
+    with torch.no_grad():
+        expected = model(torch.from_numpy(image)[None])[0].numpy()
+    return float(np.abs(Network(card, folder)(image) - expected).max())

@@ -1,0 +1,80 @@
+"""Losses of the two networks."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional
+
+from ..simulate.anatomy import RIGHT_BIT
+from ..structures import Structure
+
+SIDED = tuple(
+    s
+    for s in Structure
+    if s
+    not in (
+        Structure.BACKGROUND,
+        Structure.CSF,
+        Structure.THIRD_VENTRICLE,
+        Structure.FOURTH_VENTRICLE,
+    )
+)
+
+
+def anatomy_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy plus soft Dice over the structures, and binary cross-entropy of the side inside the brain.
+
+    Parameters
+    ----------
+    logits : tensor, shape (batch, structures + 1, x, y, z)
+    target : tensor of uint8, shape (batch, x, y, z)
+        Structure code, plus 64 on the right.
+    """
+    codes = (target & (RIGHT_BIT - 1)).long()
+    right = target >= RIGHT_BIT
+    structures, side = logits[:, :-1], logits[:, -1]
+    weight = torch.ones(structures.shape[1], device=logits.device)
+    weight[Structure.BACKGROUND] = 0.5
+    cross = functional.cross_entropy(structures, codes, weight=weight)
+    # every second voxel is enough for the overlap and costs an eighth
+    probability = torch.softmax(structures[:, :, ::2, ::2, ::2], 1)
+    truth = functional.one_hot(codes[:, ::2, ::2, ::2], structures.shape[1]).movedim(-1, 1).to(probability.dtype)
+    overlap = (probability * truth).sum((0, 2, 3, 4))
+    total = (probability + truth).sum((0, 2, 3, 4))
+    present = truth.sum((0, 2, 3, 4)) > 4
+    dice = 1 - (2 * overlap + 1) / (total + 1)
+    inside = torch.isin(codes, torch.tensor(SIDED, device=codes.device))
+    sides = functional.binary_cross_entropy_with_logits(side[inside], right[inside].to(side.dtype)) if inside.any() else side.sum() * 0
+    return cross + dice[present].mean() + 0.3 * sides
+
+
+def marker_loss(logits: torch.Tensor, truth: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Per marker: Tversky loss plus binary cross-entropy over the positives and as many of the hardest negatives, twice over.
+
+    Dice-like losses alone never find the first lacune; plain cross-entropy drowns in the background.
+
+    Parameters
+    ----------
+    logits, truth, weight : tensor, shape (batch, markers, x, y, z)
+        ``weight`` is 0 where the label is to be ignored: lesions too faint to see, markers whose sequence is missing.
+    """
+    losses = []
+    for marker in range(logits.shape[1]):
+        known = weight[:, marker] > 0
+        if not known.any():
+            continue
+        values, labels = logits[:, marker][known], truth[:, marker][known]
+        each = functional.binary_cross_entropy_with_logits(values, labels, reduction="none")
+        positive = labels > 0.5
+        count = int(positive.sum())
+        negatives = each[~positive]
+        hardest = negatives.topk(min(max(2 * count, 500), negatives.numel())).values
+        cross = hardest.mean() if count == 0 else 0.5 * (each[positive].mean() + hardest.mean())
+        loss = cross + 0.5 * negatives.mean()
+        if count > 0:
+            probability = torch.sigmoid(values)
+            hit = (probability * labels).sum()
+            tversky = (hit + 1) / (hit + 0.5 * (probability * (1 - labels)).sum() + 0.5 * ((1 - probability) * labels).sum() + 1)
+            loss = loss + 1 - tversky
+        losses.append(loss)
+    return torch.stack(losses).mean() if losses else logits.sum() * 0

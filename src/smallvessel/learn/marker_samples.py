@@ -1,0 +1,167 @@
+"""Training samples of the markers network: patches of sessions with any subset of sequences, each with its own acquisition."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from ..intensity import CLIP
+from ..markers import Marker, Sequence
+from ..simulate.acquisition import (
+    AcquisitionSettings,
+    Protocol,
+    Sampling,
+    acquire_signal,
+    draw_protocol,
+    draw_sampling,
+)
+from ..simulate.anatomy import RIGHT_BIT, TISSUE_COUNT, BrainMaps, brain_structure_mask
+from ..simulate.images import draw_appearance, rate_lesions, rated_sequence, render_signal
+from ..simulate.lesions import BurdenSettings, draw_burden, draw_lesions
+from ..simulate.sequences import Contrast, ContrastSettings, draw_contrast
+from ..structures import Structure
+from .heads import StoredHead
+
+MARGIN_MM = 10
+"""Around a patch, so that slice profiles and interpolation see what lies beside it."""
+SCALE_JITTER = 0.05
+
+
+@dataclass(frozen=True)
+class PresenceSettings:
+    """How often a sequence is there: all four, or each on its own."""
+
+    all_share: float = 0.4
+    shares: dict[Sequence, float] = field(
+        default_factory=lambda: {Sequence.FLAIR: 0.85, Sequence.T1W: 0.7, Sequence.T2W: 0.6, Sequence.SWI: 0.45}
+    )
+
+
+def draw_presence(rng: np.random.Generator, settings: PresenceSettings) -> tuple[Sequence, ...]:
+    """The sequences of a session, at least one."""
+    if rng.random() < settings.all_share:
+        return tuple(Sequence)
+    present = tuple(sequence for sequence in Sequence if rng.random() < settings.shares[sequence])
+    return present or (Sequence.FLAIR,)
+
+
+@lru_cache(maxsize=200)
+def _head_statistics(head: StoredHead) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Share of each tissue in the brain mask (closed, as in use), and that mask at 2 mm."""
+    tissues = head.brain().codes & np.uint8(RIGHT_BIT - 1)
+    coarse = np.asarray(tissues[::2, ::2, ::2])
+    mask = ndimage.binary_fill_holes(ndimage.binary_closing(np.pad(brain_structure_mask(coarse), 4), iterations=3))[4:-4, 4:-4, 4:-4]
+    share = np.bincount(coarse[mask].ravel(), minlength=TISSUE_COUNT).astype(np.float64)
+    return share / share.sum(), mask
+
+
+@dataclass(frozen=True)
+class MarkerSamples:
+    """Batches by number; the same number and seed give the same batch.
+
+    Attributes
+    ----------
+    heads : tuple of StoredHead
+    patch : int
+        Edge in voxels of 1 mm, a multiple of 16.
+    seed : int
+    batch : int
+        Patches per batch, each from another head.
+    """
+
+    heads: tuple[StoredHead, ...]
+    patch: int
+    seed: int
+    batch: int = 2
+    contrast: ContrastSettings = ContrastSettings(free_share=0.03)
+    acquisition: AcquisitionSettings = AcquisitionSettings()
+    burden: BurdenSettings = BurdenSettings()
+    presence: PresenceSettings = field(default_factory=PresenceSettings)
+
+    def __getitem__(self, number: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Images (batch, 8, x, y, z), labels and loss weights (batch, 4, x, y, z), all float32."""
+        parts = [self.draw(np.random.default_rng((self.seed, number, index))) for index in range(self.batch)]
+        images, labels, weights = zip(*parts, strict=True)
+        return torch.stack(images), torch.stack(labels), torch.stack(weights)
+
+    def draw(self, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """One patch: image (8, x, y, z), label and weight (4, x, y, z)."""
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        head = self.heads[int(rng.integers(len(self.heads)))]
+        shares, coarse_mask = _head_statistics(head)
+        patch, mask = _cut_patch(head.brain(), coarse_mask, self.patch + 2 * MARGIN_MM, rng)
+        burden = draw_burden(rng, self.burden)
+        maps = draw_lesions(patch, burden, rng)
+        appearance = draw_appearance(rng)
+        present = draw_presence(rng, self.presence)
+        at = np.arange(MARGIN_MM, MARGIN_MM + self.patch, dtype=np.float64)
+        inner = slice(MARGIN_MM, MARGIN_MM + self.patch)
+        mask_inside = torch.from_numpy(mask[inner, inner, inner])
+        image = torch.zeros((2 * len(Sequence), self.patch, self.patch, self.patch))
+        taken: dict[Sequence, tuple[Contrast, Protocol, Sampling]] = {}
+        for channel, sequence in enumerate(Sequence):
+            if sequence not in present:
+                continue
+            contrast = draw_contrast(sequence, rng, self.contrast)
+            protocol = draw_protocol(sequence, rng, self.acquisition, is_reference=sequence == present[0])
+            sampling = draw_sampling(protocol, patch.codes.shape, (at, at, at), rng, self.acquisition.label_blur_mm)  # type: ignore[arg-type]
+            signal = render_signal(patch.tissues, maps, contrast, appearance)
+            acquired = acquire_signal(signal, protocol, sampling, generator)
+            mean = float((shares * contrast.signal).sum()) * float(np.exp(rng.normal(0, SCALE_JITTER)))
+            image[channel] = torch.clamp(acquired / mean, 0, CLIP) * mask_inside
+            image[len(Sequence) + channel] = 1.0
+            taken[sequence] = (contrast, protocol, sampling)
+        label = torch.zeros((len(Marker), self.patch, self.patch, self.patch))
+        weight = torch.zeros_like(label)
+        for index, marker in enumerate(Marker):
+            rated = rated_sequence(marker, taken)
+            if rated is None:
+                continue
+            contrast, protocol, sampling = taken[rated]
+            drawn, ignored = rate_lesions(maps, marker, contrast, appearance, protocol, sampling)
+            label[index] = drawn & mask_inside
+            weight[index] = ~ignored
+        return image, label, weight
+
+
+def _cut_patch(
+    brain: BrainMaps, coarse_mask: NDArray[np.bool_], size: int, rng: np.random.Generator
+) -> tuple[BrainMaps, NDArray[np.bool_]]:
+    """A cube around a voxel of the brain, mostly of deep tissue, mirrored or not; beyond the head there is air."""
+    tissues = brain.codes[::4, ::4, ::4] & np.uint8(RIGHT_BIT - 1)
+    inside = brain_structure_mask(tissues)
+    if rng.random() < 0.7:
+        inside &= (tissues == Structure.WHITE_MATTER) | ((tissues >= Structure.THALAMUS) & (tissues <= Structure.VENTRAL_DC))
+    seeds = np.argwhere(inside)
+    centre = seeds[int(rng.integers(len(seeds)))] * 4 + rng.integers(-12, 13, 3)
+    start = (centre - size // 2) // 2 * 2
+
+    def cut(array: NDArray[Any], fill: int, step: int = 1) -> NDArray[Any]:
+        begin, edge = start // step, size // step
+        out = np.full((edge,) * 3, fill, array.dtype)
+        low, high = np.maximum(begin, 0), np.minimum(begin + edge, array.shape)
+        if (high > low).all():
+            out[tuple(slice(a, b) for a, b in zip(low - begin, high - begin, strict=True))] = array[
+                tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+            ]
+        return out
+
+    parts = [cut(part, fill) for part, fill in ((brain.codes, 0), (brain.ventricle_mm, 60), (brain.surface_mm, 0), (brain.nuclei_mm, 60))]
+    mask = ndimage.binary_dilation(cut(coarse_mask, 0, 2), np.ones((3, 3, 3)), iterations=int(rng.integers(1, 3)))
+    inside_mask = np.repeat(np.repeat(np.repeat(mask, 2, 0), 2, 1), 2, 2)
+    if rng.random() < 0.5:
+        parts = [np.ascontiguousarray(part[::-1]) for part in parts]
+        parts[0] = parts[0] ^ np.uint8(RIGHT_BIT)
+        inside_mask = inside_mask[::-1].copy()
+    return BrainMaps(*parts), inside_mask
+
+
+def validation_samples(samples: MarkerSamples, heads: tuple[StoredHead, ...], seed: int) -> MarkerSamples:
+    """The same distributions on other heads."""
+    return replace(samples, heads=heads, seed=seed)

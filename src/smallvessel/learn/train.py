@@ -1,0 +1,205 @@
+"""Training: seeded, resumable after any kill, one command on CPU or GPU."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch.utils.data import DataLoader, Sampler
+
+from ..errors import InputError
+from .network import UNet, UNetSettings
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """How a network is trained."""
+
+    steps: int
+    """Optimiser steps in all; the learning rate falls linearly over the last third."""
+    learning_rate: float = 2e-3
+    warm_up_steps: int = 100
+    weight_decay: float = 1e-4
+    average_decay: float = 0.998
+    """Of the exponential moving average of the weights, which is what is exported."""
+    seed: int = 0
+    checkpoint_s: float = 120.0
+    """Seconds between checkpoints."""
+    workers: int = 1
+    """Processes that make batches."""
+
+
+class Batches(Protocol):
+    """Numbered batches: the same number gives the same batch."""
+
+    def __getitem__(self, number: int) -> tuple[torch.Tensor, ...]: ...
+
+
+LossFunction = Callable[..., torch.Tensor]
+
+
+class _Numbers(Sampler[int]):
+    def __init__(self, start: int, stop: int) -> None:
+        self.start, self.stop = start, stop
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.start, self.stop))
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+def _use_one_thread(worker: int) -> None:
+    torch.set_num_threads(1)
+
+
+def learning_rate(step: int, settings: TrainSettings) -> float:
+    """Warm-up, plateau, linear fall over the last third."""
+    warm = min(1.0, (step + 1) / settings.warm_up_steps)
+    left = (settings.steps - step) / max(settings.steps / 3, 1)
+    return settings.learning_rate * warm * min(1.0, max(left, 0.005))
+
+
+def train_network(
+    network: UNetSettings,
+    batches: Batches,
+    loss: LossFunction,
+    folder: Path,
+    settings: TrainSettings,
+    device: str = "cpu",
+    init: Path | None = None,
+    on_step: Callable[[int, float], None] | None = None,
+) -> UNet:
+    """Train, or go on from the checkpoint in ``folder``.
+
+    Parameters
+    ----------
+    network : UNetSettings
+    batches : Batches
+        Batch ``n`` depends on ``n`` alone, so a resumed training sees what it would have seen.
+    loss : callable
+        Of the logits and the rest of the batch.
+    folder : Path
+        Holds ``checkpoint.pt`` and ``losses.csv``.
+    settings : TrainSettings
+    device : str
+        "cpu" or "cuda".
+    init : Path, optional
+        A checkpoint whose averaged weights are the start.
+    on_step : callable, optional
+        Told the step and its loss.
+
+    Returns
+    -------
+    UNet
+        With the averaged weights, in evaluation mode.
+    """
+    torch.manual_seed(settings.seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    model = UNet(network).to(device).to(memory_format=torch.channels_last_3d)
+    average = UNet(network).to(device)
+    average.load_state_dict(model.state_dict())
+    optimiser = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    checkpoint = folder / "checkpoint.pt"
+    start = 0
+    if checkpoint.exists():
+        state = torch.load(checkpoint, map_location=device, weights_only=True)
+        if state["network"] != {**asdict(network), "widths": list(network.widths)}:
+            raise InputError(f"{checkpoint} of another network {state['network']}", f"{network}", "give another --folder, or delete it")
+        model.load_state_dict(state["model"])
+        average.load_state_dict(state["average"])
+        optimiser.load_state_dict(state["optimiser"])
+        start = int(state["step"])
+    elif init is not None:
+        weights = torch.load(init, map_location=device, weights_only=True)["average"]
+        model.load_state_dict(weights)
+        average.load_state_dict(weights)
+
+    def save(step: int) -> None:
+        state = {
+            "step": step,
+            "model": model.state_dict(),
+            "average": average.state_dict(),
+            "optimiser": optimiser.state_dict(),
+            "network": {**asdict(network), "widths": list(network.widths)},
+        }
+        torch.save(state, checkpoint.with_suffix(".tmp"))
+        os.replace(checkpoint.with_suffix(".tmp"), checkpoint)
+
+    loader: DataLoader[Any] = DataLoader(
+        batches,  # type: ignore[arg-type]
+        batch_size=None,
+        sampler=_Numbers(start, settings.steps),
+        num_workers=settings.workers,
+        prefetch_factor=6 if settings.workers else None,
+        worker_init_fn=_use_one_thread,
+    )
+    autocast = torch.autocast("cuda", torch.bfloat16, enabled=device.startswith("cuda"))
+    saved_at = time.monotonic()
+    rows: list[tuple[int, float, float, float]] = []
+    model.train()
+    for step, batch in enumerate(loader, start):
+        image, *target = (part.to(device) for part in batch)
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(step, settings)
+        optimiser.zero_grad(set_to_none=True)
+        with autocast:
+            logits = model(image.contiguous(memory_format=torch.channels_last_3d))
+        value = loss(logits.float(), *target)
+        value.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+        optimiser.step()
+        _average(average, model, min(settings.average_decay, (step + 1) / (step + 10)))
+        rows.append((step + 1, float(value.detach()), learning_rate(step, settings), time.time()))
+        if on_step is not None:
+            on_step(step + 1, rows[-1][1])
+        if time.monotonic() - saved_at > settings.checkpoint_s or step + 1 == settings.steps:
+            save(step + 1)
+            _write_rows(folder / "losses.csv", rows)
+            rows, saved_at = [], time.monotonic()
+    return average.eval()
+
+
+@torch.no_grad()
+def _average(average: UNet, model: UNet, decay: float) -> None:
+    for mean, value in zip(average.state_dict().values(), model.state_dict().values(), strict=True):
+        if mean.dtype.is_floating_point:
+            mean.lerp_(value, 1 - decay)
+        else:
+            mean.copy_(value)
+
+
+def _write_rows(path: Path, rows: list[tuple[int, float, float, float]]) -> None:
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.writer(file)
+        if new:
+            writer.writerow(("step", "loss", "learning_rate", "time"))
+        writer.writerows(rows)
+
+
+def load_average(folder: Path, device: str = "cpu") -> tuple[UNet, int]:
+    """The averaged network of a checkpoint folder, in evaluation mode, and its step.
+
+    Raises
+    ------
+    InputError
+        When the folder holds no checkpoint.
+    """
+    path = folder / "checkpoint.pt"
+    if not path.exists():
+        raise InputError(f"no checkpoint in {folder}", "a folder in which a training was begun", "train first")
+    state = torch.load(path, map_location=device, weights_only=True)
+    shape = state["network"]
+    model = UNet(UNetSettings(shape["inputs"], shape["outputs"], tuple(shape["widths"]))).to(device)
+    model.load_state_dict(state["average"])
+    return model.eval(), int(state["step"])

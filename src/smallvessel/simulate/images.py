@@ -1,0 +1,161 @@
+"""From a brain with lesions to the signal of each sequence, and to the label that a rater would draw on the acquired image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from ..markers import MARKERS, Marker, Sequence
+from ..structures import Structure
+from .acquisition import Protocol, Sampling, apply_axes
+from .lesions import LesionMaps
+from .sequences import Contrast
+
+
+@dataclass(frozen=True)
+class Appearance:
+    """How lesions look in one session, relative to the tissue around them.
+
+    Attributes
+    ----------
+    wmh : mapping of Sequence to float
+        Full-strength WMH signal divided by that of the white matter (measured on real lesions: FLAIR 1.3 to 1.4, T2w 1.4
+        to 1.8, T1w .72 to .83).
+    cavity_fill : float
+        Share of white matter signal in a lacune's core on FLAIR: incomplete suppression and partial volume.
+    space_fluid : float
+        Share of CSF signal in a perivascular space; the rest is white matter.
+    black_hole : float
+        Relative loss of T1w signal in the T1-dark part of a WMH.
+    cmb_loss, vein_loss : float
+        Relative loss of SWI signal in the core of a microbleed; in veins and mineral.
+    """
+
+    wmh: Mapping[Sequence, float]
+    cavity_fill: float
+    space_fluid: float
+    black_hole: float
+    cmb_loss: float
+    vein_loss: float
+
+
+def draw_appearance(rng: np.random.Generator) -> Appearance:
+    """Draw a session's appearance."""
+    return Appearance(
+        wmh={
+            Sequence.FLAIR: float(rng.uniform(1.18, 1.75)),
+            Sequence.T1W: float(rng.uniform(0.66, 0.92)),
+            Sequence.T2W: float(rng.uniform(1.25, 1.9)),
+            Sequence.SWI: float(rng.uniform(1.0, 1.15)),
+        },
+        cavity_fill=float(rng.beta(1.0, 3.0) * 0.7),
+        space_fluid=float(rng.uniform(0.55, 1.0)),
+        black_hole=float(rng.uniform(0.15, 0.5)),
+        cmb_loss=float(rng.uniform(0.6, 1.0)),
+        vein_loss=float(rng.uniform(0.3, 0.9)),
+    )
+
+
+def render_signal(
+    tissues: NDArray[np.uint8], maps: LesionMaps, contrast: Contrast, appearance: Appearance, device: torch.device | str = "cpu"
+) -> torch.Tensor:
+    """Noise-free signal on the 1 mm anatomy, white matter about 1. Shape (x, y, z), as ``tissues``."""
+
+    def to_tensor(array: NDArray[np.float32]) -> torch.Tensor:
+        return torch.from_numpy(array).to(device)
+
+    sequence = contrast.sequence
+    signal = torch.from_numpy(contrast.signal[tissues]).to(device)
+    gain = appearance.wmh[sequence] - 1
+    signal = signal * (1 + gain * to_tensor(maps.strength))
+    if sequence in (Sequence.FLAIR, Sequence.T2W):
+        signal = signal * (1 + 0.5 * gain * to_tensor(maps.faint))
+    if sequence is not Sequence.SWI:
+        signal = signal * (1 + 0.8 * gain * to_tensor(maps.rim))
+    if sequence is Sequence.T1W:
+        signal = signal * (1 - appearance.black_hole * to_tensor(maps.black_hole))
+    fluid = float(contrast.signal[Structure.LATERAL_VENTRICLE])
+    white = float(contrast.signal[Structure.WHITE_MATTER])
+    core = fluid + (appearance.cavity_fill * white if sequence is Sequence.FLAIR else 0.0)
+    lacune, space = to_tensor(maps.fraction[Marker.LACUNE]), to_tensor(maps.fraction[Marker.EPVS])
+    signal = signal * (1 - lacune) + core * lacune
+    signal = signal * (1 - space) + (appearance.space_fluid * fluid + (1 - appearance.space_fluid) * white) * space
+    bleed = to_tensor(maps.fraction[Marker.CMB])
+    if sequence is Sequence.SWI:
+        signal = signal * (1 - appearance.vein_loss * to_tensor(maps.dark)) * (1 + 0.2 * to_tensor(maps.halo))
+        return signal * (1 - appearance.cmb_loss * bleed)
+    return signal * (1 - 0.25 * appearance.cmb_loss * bleed) if sequence is Sequence.T2W else signal
+
+
+VISIBLE_CONTRAST_TO_NOISE = 1.5
+"""Below this a lesion is neither labelled nor background (own choice; simulation studies put detection near 1.5)."""
+VISIBLE_CONTRAST = {Marker.WMH: 0.07, Marker.LACUNE: 0.12, Marker.EPVS: 0.10, Marker.CMB: 0.12}
+"""Least contrast, relative to white matter, that a rater marks."""
+
+
+def rate_lesions(
+    maps: LesionMaps, marker: Marker, contrast: Contrast, appearance: Appearance, protocol: Protocol, sampling: Sampling
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """What a rater would draw on an acquired image: the lesion through the slice profile, cut at half its own peak.
+
+    Returns
+    -------
+    label : tensor of bool, shape of the target grid
+    ignore : tensor of bool
+        Lesion that is too faint to be drawn, which nobody should be punished for.
+    """
+
+    def acquire(array: NDArray[np.float32]) -> torch.Tensor:
+        fine = torch.from_numpy(array).to(sampling.native_from_fine[0].device)
+        return apply_axes(sampling.target_from_native, apply_axes(sampling.native_from_fine, fine))
+
+    if not maps.fraction[marker].any():
+        nothing = torch.zeros(
+            [matrix.shape[0] for matrix in sampling.target_from_native], dtype=torch.bool, device=sampling.native_from_fine[0].device
+        )
+        return nothing, nothing
+    share = acquire(maps.fraction[marker])
+    if marker is Marker.WMH:
+        seen = acquire(maps.strength) * abs(appearance.wmh[protocol.sequence] - 1)
+    else:
+        seen = share * lesion_contrast(marker, contrast, appearance)
+    # a thin tube or a lesion thinner than the slice never fills a voxel: what counts is half of its own peak
+    peak = _local_maximum(share, 5)
+    inside = (share > 0.5 * peak) & (share > 0.08)
+    limit = max(VISIBLE_CONTRAST_TO_NOISE * protocol.noise, VISIBLE_CONTRAST[marker])
+    seen_peak = _local_maximum(seen, 3)
+    label = inside & (seen_peak > limit)
+    ignore = (share > 0.15) & ~label & (seen_peak <= limit) & (seen > 0.02)
+    return label, ignore
+
+
+def _local_maximum(image: torch.Tensor, width: int) -> torch.Tensor:
+    """Maximum over a cube, axis by axis."""
+    pooled = image[None, None]
+    for axis in range(3):
+        kernel, padding = [1, 1, 1], [0, 0, 0]
+        kernel[axis], padding[axis] = width, width // 2
+        pooled = functional.max_pool3d(pooled, kernel, 1, padding)
+    return pooled[0, 0]
+
+
+def lesion_contrast(marker: Marker, contrast: Contrast, appearance: Appearance) -> float:
+    """Contrast of a voxel full of lesion against white matter, relative to white matter."""
+    fluid = float(contrast.signal[Structure.LATERAL_VENTRICLE])
+    white = float(contrast.signal[Structure.WHITE_MATTER])
+    if marker is Marker.LACUNE:
+        core = fluid + (appearance.cavity_fill * white if contrast.sequence is Sequence.FLAIR else 0.0)
+        return abs(core - white) / white
+    if marker is Marker.EPVS:
+        return abs(appearance.space_fluid * (fluid - white)) / white
+    return appearance.cmb_loss
+
+
+def rated_sequence(marker: Marker, present: Mapping[Sequence, object]) -> Sequence | None:
+    """The sequence on which a marker is rated in a session, None where there is none."""
+    return next((sequence for sequence in MARKERS[marker].rated_on if sequence in present), None)
