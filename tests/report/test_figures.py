@@ -1,0 +1,112 @@
+"""Pictures show the right side, the right place and the right slices."""
+
+import base64
+import re
+from dataclasses import replace
+from io import BytesIO
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from painted import paint_result
+from smallvessel.markers import Marker, Sequence
+from smallvessel.records import MarkerMap, Native
+from smallvessel.report import figures
+from smallvessel.report.figures import Plane, Window
+from smallvessel.volume import Grid, Transform
+
+GRID = Grid((20, 24, 16), np.diag([2.0, 2.0, 3.0, 1.0]))
+WHOLE = {Plane.AXIAL: Window((0, 0), (20, 24)), Plane.CORONAL: Window((0, 0), (20, 16)), Plane.SAGITTAL: Window((0, 0), (24, 16))}
+
+
+def pixels(picture: figures.Picture) -> NDArray[np.uint8]:
+    return np.asarray(Image.open(BytesIO(base64.b64decode(picture.uri.split(",")[1]))).convert("L"))
+
+
+def vertices(path: str) -> NDArray[np.float64]:
+    return np.array([[float(x), float(y)] for x, y in re.findall(r"[ML](-?[\d.]+) (-?[\d.]+)", path)])
+
+
+@pytest.mark.parametrize(
+    ("plane", "bright", "left_half", "top_half"),
+    [
+        (Plane.AXIAL, (16, 20, 8), True, True),  # right, anterior
+        (Plane.AXIAL, (3, 4, 8), False, False),  # left, posterior
+        (Plane.CORONAL, (16, 12, 13), True, True),  # right, superior
+        (Plane.SAGITTAL, (10, 20, 2), True, False),  # anterior, inferior
+    ],
+)
+def test_pictures_are_in_radiological_convention(plane: Plane, bright: tuple[int, int, int], left_half: bool, top_half: bool) -> None:
+    grey = np.zeros(GRID.shape, np.uint8)
+    grey[tuple(slice(i - 1, i + 2) for i in bright)] = 255
+    shown = pixels(figures.draw(grey, GRID, plane, bright[plane.axis], WHOLE[plane], ""))
+    row, column = np.unravel_index(int(np.argmax(shown)), shown.shape)
+    assert (column < shown.shape[1] / 2) == left_half
+    assert (row < shown.shape[0] / 2) == top_half
+
+
+@pytest.mark.parametrize("plane", list(Plane))
+def test_outline_encloses_exactly_the_pixels_of_the_mask(plane: Plane) -> None:
+    mask = np.zeros(GRID.shape, bool)
+    mask[12:16, 3:9, 5:8] = True
+    shown = figures.draw(
+        255 * mask.astype(np.uint8), GRID, plane, 6 if plane is Plane.AXIAL else 13 if plane is Plane.SAGITTAL else 5, WHOLE[plane], ""
+    )
+    index = {Plane.AXIAL: 6, Plane.CORONAL: 5, Plane.SAGITTAL: 13}[plane]
+    line = vertices(figures.outline(mask, GRID, plane, index, WHOLE[plane], "#fff").path)
+    rows, columns = np.nonzero(pixels(shown) > 127)
+    step = np.array([shown.width_mm, shown.height_mm]) / pixels(shown).shape[::-1]
+    np.testing.assert_allclose(line.min(axis=0), np.array([columns.min(), rows.min()]) * step, atol=0.06)
+    np.testing.assert_allclose(line.max(axis=0), np.array([columns.max() + 1, rows.max() + 1]) * step, atol=0.06)
+
+
+def test_window_beyond_the_grid_is_black_and_keeps_its_size() -> None:
+    grey = np.full(GRID.shape, 200, np.uint8)
+    shown = figures.draw(grey, GRID, Plane.AXIAL, 0, Window((-5, -5), (10, 10)), "")
+    assert pixels(shown).shape == (10, 10)
+    assert (shown.width_mm, shown.height_mm) == (20.0, 20.0)
+    # Radiological: the part beyond the grid lies at the patient's left and back, the lower right of the picture.
+    assert pixels(shown)[:4, :4].min() > 180
+    assert pixels(shown)[6:, 6:].max() < 20
+
+
+def test_fullest_slices_are_apart_and_never_empty() -> None:
+    mask = np.zeros(GRID.shape, bool)
+    mask[:5, :5, 3] = mask[:4, :5, 4] = mask[:3, :5, 10] = True
+    assert figures.fullest_slices(mask, Plane.AXIAL, 6, 3) == [3, 10]
+    assert figures.fullest_slices(mask, Plane.AXIAL, 1, 3) == [3]
+    assert figures.fullest_slices(np.zeros(GRID.shape, bool), Plane.AXIAL, 3, 1) == []
+
+
+def test_thick_slices_are_shown_in_their_own_plane() -> None:
+    prepared = paint_result().prepared
+    assert figures.viewing_plane(prepared, Sequence.FLAIR) is Plane.AXIAL
+    sagittal = Grid((30, 40, 20), np.array([[0, 0, 6.0, 0], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1.0]]))
+    native = {**prepared.native, Sequence.FLAIR: Native(sagittal, prepared.anatomy.brain, Transform.identity())}
+    assert figures.viewing_plane(replace(prepared, native=native), Sequence.FLAIR) is Plane.SAGITTAL
+
+
+def test_close_up_is_centred_on_its_lesion() -> None:
+    result = paint_result()
+    found = result.segmentation.markers[Marker.CMB]
+    assert isinstance(found, MarkerMap)
+    greys = {sequence: figures.display(result.prepared, sequence) for sequence in Sequence}
+    plain, outlined, *others = figures.lesion_pictures(result.prepared, found, 2, greys, 40.0)
+    assert [picture.title for picture in (plain, outlined, *others)] == ["SWI", "SWI", "FLAIR", "T1w", "T2w"]
+    assert not plain.outlines
+    middle = (vertices(outlined.outlines[0].path).min(axis=0) + vertices(outlined.outlines[0].path).max(axis=0)) / 2
+    np.testing.assert_allclose(middle, [20.0, 20.0], atol=4.0)
+    centre = pixels(plain).shape[0] // 2
+    assert pixels(plain)[centre, centre] < pixels(plain).mean() / 2  # a microbleed is dark
+
+
+def test_signs_of_the_map_lie_at_the_centroids() -> None:
+    result = paint_result(lesions={Marker.CMB: (((40.0, 10.0, 25.0), 5.0),)})
+    maps = {marker: found for marker, found in result.segmentation.markers.items() if isinstance(found, MarkerMap)}
+    axial = figures.map_pictures(result.prepared, maps, result.measurements.lesions)[0]
+    sign = next(line for line in axial.outlines if line.style == "sign")
+    x, _ = vertices(sign.path)[0]
+    brain = vertices(axial.outlines[0].path)
+    assert x == pytest.approx((brain[:, 0].min() + brain[:, 0].max()) / 2 - 40.0, abs=4.0)  # the patient's right is on the left

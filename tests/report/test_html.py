@@ -1,0 +1,146 @@
+"""The report is one safe, complete, self-contained page for every outcome of a session."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from painted import paint_result
+from smallvessel.markers import Marker, Sequence
+from smallvessel.records import Check, NotAssessed
+from smallvessel.report import write_report
+from smallvessel.report.html import format_ml, render_report
+
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)> \"quoted\" & 'single' {{ 7*7 }}"
+VOID = {"meta", "input", "br", "image", "path"}
+
+
+class Page(HTMLParser):
+    """Tags and text of a page; remembers tags that do not close."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.unbalanced: list[str] = []
+        self.text = ""
+        self.feed(html)
+        self.text = re.sub(r"\s+", " ", self.text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self.open or self.open.pop() != tag:
+            self.unbalanced.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] != "style":
+            self.text += data
+
+    def ids(self) -> set[str | None]:
+        return {attrs["id"] for _, attrs in self.tags if "id" in attrs}
+
+
+def test_everything_found_is_on_the_page() -> None:
+    result = paint_result()
+    page = Page(render_report(result))
+    assert page.unbalanced == []
+    assert page.open == []
+    assert {"found", "wmh", "lacune", "epvs", "cmb", "regions", "quality", "anatomy", "how", "origin"} <= page.ids()
+    assert "not-assessed" not in page.ids()
+    for marker, measured in result.measurements.markers.items():
+        assert not isinstance(measured, NotAssessed)
+        assert f"{format_ml(measured.volume_ml)} mL in {measured.count} lesion" in page.text, marker
+    for expected in (
+        "Research use only, not for diagnosis",
+        "radiological convention",
+        "1432 mL",
+        "d" * 64,
+        "a" * 64,
+        "T1w: run 2 was taken",
+    ):
+        assert expected in page.text
+    assert "warn above 15 %, fail above 40 %" in page.text
+    assert "FLAIR is noisy" in page.text
+
+
+def test_the_page_needs_nothing_from_outside() -> None:
+    html = render_report(paint_result())
+    page = Page(html)
+    addresses = [value for _, attrs in page.tags for name, value in attrs.items() if name in ("href", "src", "xlink:href")]
+    assert any(address and address.startswith("data:image/webp") for address in addresses)
+    assert all(address and address.startswith(("data:image/", "#")) for address in addresses)
+    assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in page.tags}
+    assert "url(" not in html
+    assert "default-src 'none'" in html
+    assert len(html) < 4e6
+
+
+def test_hostile_texts_are_shown_and_never_run() -> None:
+    check = Check(HOSTILE, 1.0, HOSTILE, HOSTILE, "fail", HOSTILE)
+    result = paint_result(log=(HOSTILE,), subject=HOSTILE, checks=(check,), methods=HOSTILE, icv_ml=NotAssessed(HOSTILE))
+    page = Page(render_report(result))
+    assert page.unbalanced == []
+    assert not {"script", "img"} & {tag for tag, _ in page.tags}
+    assert not any(name.startswith("on") for _, attrs in page.tags for name in attrs)
+    assert page.text.count("<script>alert(1)</script>") >= 6
+    assert "{{ 7*7 }}" in page.text
+
+
+def test_nothing_assessed_says_so_and_shows_no_zero() -> None:
+    page = Page(render_report(paint_result(why_not="the FLAIR <has> no contrast", icv_ml=NotAssessed("the skull is missing"))))
+    assert page.text.count("not assessed: the FLAIR <has> no contrast") == 4
+    assert "No marker was assessed" in page.text
+    assert "Intracranial n/a" in page.text
+    assert "the skull is missing" in page.text
+    assert not {"wmh", "lacune", "epvs", "cmb"} & page.ids()
+    assert not re.search(r"\b0(\.0+)? mL", page.text)
+
+
+def test_no_lesions_is_told_apart_from_not_assessed() -> None:
+    page = Page(render_report(paint_result(lesions={}, checks=())))
+    assert page.text.count("None found on") == 4
+    assert page.text.count("3 slices for checking") == 4
+    assert "not assessed:" not in page.text
+    assert "not checked" in page.text
+
+
+@pytest.mark.parametrize("sequence", list(Sequence))
+def test_a_single_sequence_names_what_it_cannot_show(sequence: Sequence) -> None:
+    result = paint_result(sequences=(sequence,))
+    page = Page(render_report(result))
+    missing = [marker for marker, found in result.measurements.markers.items() if isinstance(found, NotAssessed)]
+    assert 0 < len(missing) < len(Marker)
+    assert page.text.count("not assessed:") == len(missing)
+    assert sum(attrs.get("class") == "absent" for tag, attrs in page.tags if tag == "b") == 3
+
+
+def test_the_worst_check_decides_and_stands_on_top() -> None:
+    checks = (
+        Check("b", 1.0, "", "l", "warn", "second"),
+        Check("a", 2.0, "", "l", "fail", "first"),
+        Check("c", 3.0, "", "l", "pass", "third"),
+    )
+    text = Page(render_report(paint_result(checks=checks))).text
+    assert "Quality ✕ fail" in text
+    assert text.index("first") < text.index("second") < text.index("third")
+
+
+def test_same_result_same_page_written_whole(tmp_path: Path) -> None:
+    result = paint_result()
+    path = tmp_path / "new" / "sub-01.html"
+    write_report(result, path)
+    assert path.read_text(encoding="utf-8") == render_report(result)
+    assert [entry.name for entry in path.parent.iterdir()] == ["sub-01.html"]
+
+
+@pytest.mark.parametrize(("volume_ml", "shown"), [(0.0, "0"), (0.0002, "0.001"), (0.0123, "0.012"), (0.5, "0.50"), (13.27, "13.3")])
+def test_small_volumes_are_never_shown_as_zero(volume_ml: float, shown: str) -> None:
+    assert format_ml(volume_ml) == shown
