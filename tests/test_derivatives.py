@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from bids_validator import issues_of
 from results import NO_SWI, SHIFT_MM, T1W_GRID, make_result, read_rows, without_marker
 from smallvessel.derivatives import (
     bids_uri,
@@ -68,16 +67,6 @@ def write(result: SessionResult, out: Path, probability: bool = True) -> None:
     finish_session(result, out, write_session(result, out, probability))
 
 
-def validate(dataset: Path) -> list[dict[str, str]]:
-    """Issues that the official BIDS validator finds."""
-    validator = Path(sys.executable).with_name("bids-validator-deno")
-    if not validator.exists():
-        pytest.fail("bids-validator-deno belongs to the extra dev: pip install -e '.[dev]'")
-    answer = subprocess.run([validator, "--format", "json", dataset], capture_output=True, text=True, check=False, timeout=120)
-    issues: list[dict[str, str]] = json.loads(answer.stdout)["issues"]["issues"]
-    return issues
-
-
 def listing(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
@@ -122,7 +111,7 @@ def test_native_masks_are_told_from_those_on_the_analysis_grid_by_name(dataset: 
 
 @pytest.mark.parametrize("name", ["dataset", "dataset_of_plain_files"])
 def test_the_official_validator_finds_no_error(name: str, request: pytest.FixtureRequest) -> None:
-    issues = validate(request.getfixturevalue(name))
+    issues = issues_of(request.getfixturevalue(name))
     assert [issue for issue in issues if issue["severity"] == "error"] == []
     assert {issue["code"] for issue in issues} <= {"TOO_FEW_AUTHORS"}
 
