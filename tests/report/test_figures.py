@@ -51,10 +51,8 @@ def test_pictures_are_in_radiological_convention(plane: Plane, bright: tuple[int
 def test_outline_encloses_exactly_the_pixels_of_the_mask(plane: Plane) -> None:
     mask = np.zeros(GRID.shape, bool)
     mask[12:16, 3:9, 5:8] = True
-    shown = figures.draw(
-        255 * mask.astype(np.uint8), GRID, plane, 6 if plane is Plane.AXIAL else 13 if plane is Plane.SAGITTAL else 5, WHOLE[plane], ""
-    )
     index = {Plane.AXIAL: 6, Plane.CORONAL: 5, Plane.SAGITTAL: 13}[plane]
+    shown = figures.draw(255 * mask.astype(np.uint8), GRID, plane, index, WHOLE[plane], "")
     line = vertices(figures.outline(mask, GRID, plane, index, WHOLE[plane], "#fff").path)
     rows, columns = np.nonzero(pixels(shown) > 127)
     step = np.array([shown.width_mm, shown.height_mm]) / pixels(shown).shape[::-1]

@@ -8,7 +8,7 @@ import pytest
 
 from painted import paint_result
 from smallvessel.markers import Marker, Sequence
-from smallvessel.records import Check, NotAssessed
+from smallvessel.records import Check, NotAssessed, Status
 from smallvessel.report import write_report
 from smallvessel.report.html import format_ml, render_report
 
@@ -64,11 +64,11 @@ def test_everything_found_is_on_the_page() -> None:
         "1432 mL",
         "d" * 64,
         "a" * 64,
-        "T1w: run 2 was taken",
     ):
         assert expected in page.text
     assert "warn above 15 %, fail above 40 %" in page.text
     assert "FLAIR is noisy" in page.text
+    assert "T1w: run 2 was taken" in page.text
 
 
 def test_the_page_needs_nothing_from_outside() -> None:
@@ -123,11 +123,8 @@ def test_a_single_sequence_names_what_it_cannot_show(sequence: Sequence) -> None
 
 
 def test_the_worst_check_decides_and_stands_on_top() -> None:
-    checks = (
-        Check("b", 1.0, "", "l", "warn", "second"),
-        Check("a", 2.0, "", "l", "fail", "first"),
-        Check("c", 3.0, "", "l", "pass", "third"),
-    )
+    told: dict[Status, str] = {"warn": "second", "fail": "first", "pass": "third"}
+    checks = tuple(Check(status, 1.0, "", "limit", status, message) for status, message in told.items())
     text = Page(render_report(paint_result(checks=checks))).text
     assert "Quality ✕ fail" in text
     assert text.index("first") < text.index("second") < text.index("third")

@@ -19,6 +19,7 @@ from ..markers import MARKERS, Marker, Sequence
 from ..records import Lesion, MarkerMap, Prepared
 from ..structures import VENTRICLES, Structure
 from ..volume import Grid
+from .contours import trace_contours
 
 BRAIN_COLOUR = "#F0E442"
 VENTRICLE_COLOUR = "#CC79A7"
@@ -319,17 +320,9 @@ def _image_uri(pixels: NDArray[Any], enlarge: int) -> str:
 
 
 def _trace(section: NDArray[Any], grid: Grid, plane: Plane, window: Window, colour: str, style: str) -> Outline:
-    from contourpy import contour_generator
-
-    if not section.any():
-        return Outline("", colour, style)
-    picture = np.pad(_oriented(_cut(section, window)).astype(float), 1)
     u, v = _in_plane(plane)
-    du, dv = grid.spacing_mm[u], grid.spacing_mm[v]
-    paths = []
-    for line in contour_generator(z=picture).lines(0.5):
-        points = (np.asarray(line) - 0.5) * (du, dv)  # the padding's voxel is gone, and a voxel's centre lies half a voxel in
-        paths.append("M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points[:-1]) + "Z")
+    loops = trace_contours(_oriented(_cut(section, window)))
+    paths = ["M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in loop * grid.spacing_mm[[u, v]]) + "Z" for loop in loops]
     return Outline("".join(paths), colour, style)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from ..derivatives import write_text
 from ..markers import MARKERS, Marker, MarkerInfo, Sequence
 from ..records import Check, Lesion, MarkerMap, MarkerMeasures, NotAssessed, SessionResult, Status
+from ..tables import worst_status
 from . import figures
 from .figures import Picture
 
@@ -119,7 +120,7 @@ def _page(result: SessionResult) -> dict[str, Any]:
         "checks": prepared.checks,
         "check_value": _check_value,
         "concerns": sorted((check for check in prepared.checks if check.status != "pass"), key=lambda check: -STATUS_RANK[check.status]),
-        "status": _worst(prepared.checks),
+        "status": worst_status(prepared.checks) if prepared.checks else None,
         "structures": [(name, f"{volume:.1f}") for name, volume in measurements.structure_ml.items()],
         "lesions": [(MARKERS[lesion.marker], lesion, _place(lesion)) for lesion in _by_confidence(measurements.lesions)[:N_LESION_ROWS]],
         "n_lesions": len(measurements.lesions),
@@ -187,10 +188,6 @@ def _by_confidence(lesions: Iterable[Lesion]) -> list[Lesion]:
 def _place(lesion: Lesion) -> str:
     region = lesion.mars_region or lesion.region
     return f"{region}, {lesion.side}"
-
-
-def _worst(checks: tuple[Check, ...]) -> Status | None:
-    return max((check.status for check in checks), key=STATUS_RANK.__getitem__, default=None)
 
 
 def _check_value(check: Check) -> str:
