@@ -221,7 +221,7 @@ def canonical_grid(grid: Grid) -> Grid:
 def isotropic_grid(grid: Grid, spacing_mm: float) -> Grid:
     """The grid of cubic voxels over ``grid``'s field of view, axes in RAS+ order and parallel to ``grid``'s (made orthogonal).
 
-    The first and last voxel centres along each axis span those of ``grid``, centred.
+    Both fields of view have the same centre; this one is larger by less than a voxel along each axis.
     """
     source = canonical_grid(grid)
     u, _, vt = np.linalg.svd(source.affine[:3, :3] / source.spacing_mm)
@@ -353,7 +353,7 @@ def write_volume(path: Path, image: Volume | Mask | LabelMap) -> None:
     if isinstance(image, Mask):
         data: NDArray[Any] = image.data.astype(np.uint8)
     elif isinstance(image, LabelMap):
-        data = image.data.astype(np.uint8 if image.data.max(initial=0) < 256 else np.uint16)
+        data = image.data.astype(np.min_scalar_type(int(image.data.max(initial=0))))
     else:
         data = image.data
     nifti = nib.Nifti1Image(np.asarray(data), image.grid.affine, dtype=data.dtype)

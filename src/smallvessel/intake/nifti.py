@@ -23,8 +23,8 @@ MIN_SLAB_MM = 50.0
 MAX_EXTENT_MM = 400.0
 MAX_SLICE_MM = 8.5
 """Slices of up to 8 mm are supported; the half covers rounding and small gaps. Lesions are not told apart in thicker ones."""
-MAX_SHEAR = 0.01
-"""Largest cosine between two axes that should be orthogonal: 1 mm at the edge of a head."""
+MAX_SHEAR = 0.005
+"""Largest cosine between two axes that should be orthogonal: 0.5 mm at the edge of a head."""
 SIZE_TOLERANCE = 0.01
 MAX_TURN_DEG = 45.0
 MIN_VALUES = 16
