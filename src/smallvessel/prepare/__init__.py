@@ -1,0 +1,191 @@
+"""From the accepted images of a session to aligned, bias-corrected images with anatomy on one analysis grid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..errors import InputError
+from ..markers import Sequence
+from ..models import load_network
+from ..records import Anatomy, Native, Prepared, Session
+from ..volume import Grid, LabelMap, Mask, Transform, Volume, resample
+from .anatomy import (
+    AnatomyNetwork,
+    AnatomyProbability,
+    AnatomyView,
+    analysis_grid,
+    decide_structures,
+    find_anatomy,
+    find_brain,
+    find_intracranial,
+    fuse_anatomy,
+    make_consistent,
+    suppress_islands,
+)
+from .atlas import find_lobes, register_to_mni
+from .bias import correct_bias
+from .checks import check_brain, check_image, check_registration
+from .register import Registration, register_rigid
+
+__all__ = ["prepare_session"]
+
+MIN_BRAIN_ML = 200.0
+"""Less than this is not a brain that was found. Own choice."""
+SIGNAL_AWAY_SHARE = 0.05
+"""Away from the brain a brain-extracted image has signal in at most this share of the brain's volume; a scalp has about as much
+as the brain itself. Own choice."""
+EXTRACTION_MARGIN_MM = 6.0
+
+
+def prepare_session(session: Session) -> Prepared:
+    """Bring a session onto the analysis grid: anatomy, bias correction, registration, lobes and quality checks.
+
+    Parameters
+    ----------
+    session : Session
+        At least one image.
+
+    Raises
+    ------
+    InputError
+        When no brain is found in an image.
+    ModelError
+        When the anatomy network's weights are missing or damaged.
+    """
+    return prepare_with(session, load_network("anatomy"))
+
+
+def prepare_with(session: Session, network: AnatomyNetwork) -> Prepared:
+    """As :func:`prepare_session`, with a given anatomy network."""
+    reference = next(sequence for sequence in Sequence if sequence in session.images)
+    acquired = {sequence: session.images[sequence].volume for sequence in Sequence if sequence in session.images}
+    found = {sequence: find_anatomy(image, network) for sequence, image in acquired.items()}
+    brains = {sequence: find_brain(found[sequence], image.grid) for sequence, image in acquired.items()}
+    for sequence, brain in brains.items():
+        _require_brain(sequence, brain)
+    extracted = {sequence: is_brain_extracted(image, brains[sequence]) for sequence, image in acquired.items()}
+    bias = {sequence: correct_bias(image, brains[sequence]) for sequence, image in acquired.items()}
+    corrected = {sequence: image for sequence, (image, _) in bias.items()}
+
+    registrations = {
+        sequence: register_rigid(corrected[reference], brains[reference], image, brains[sequence])
+        for sequence, image in corrected.items()
+        if sequence is not reference
+    }
+    to_reference = {reference: Transform.identity()} | {s: r.reference_from_native for s, r in registrations.items()}
+    registration_checks = {s: check_registration(s, reference, r) for s, r in registrations.items()}
+    trusted = [reference, *(s for s, check in registration_checks.items() if check.status != "fail")]
+
+    grid = analysis_grid(acquired[reference].grid, find_intracranial(found[reference], found[reference].grid))
+    views = [AnatomyView(found[s], to_reference[s], _weight(acquired[s].grid)) for s in trusted]
+    anatomy = build_anatomy(suppress_islands(fuse_anatomy(views)), grid)
+    images = {sequence: resample(image, grid, to_reference[sequence]) for sequence, image in corrected.items()}
+    native = {s: Native(image.grid, brains[s], to_reference[s]) for s, image in acquired.items()}
+    image_checks = [
+        check
+        for sequence, image in acquired.items()
+        for check in check_image(sequence, image, brains[sequence], _on_native(anatomy.structures, image.grid, to_reference[sequence]))
+    ]
+    brain_checks = check_brain(anatomy.structures, anatomy.brain, anatomy.intracranial, anatomy.right)
+    return Prepared(
+        id=session.id,
+        reference=reference,
+        grid=grid,
+        images=images,
+        native=native,
+        anatomy=anatomy,
+        brain_extracted=extracted[reference],
+        checks=(*registration_checks.values(), *image_checks, *brain_checks),
+        steps=_describe(reference, acquired, extracted, {s: sd for s, (_, sd) in bias.items()}, registrations, trusted, grid),
+    )
+
+
+def build_anatomy(probability: AnatomyProbability, grid: Grid) -> Anatomy:
+    """Structures, sides, masks and lobes on the analysis grid."""
+    structures, right = decide_structures(probability, grid)
+    brain = find_brain(probability, grid)
+    intracranial = Mask(find_intracranial(probability, grid).data | brain.data, grid)
+    structures = make_consistent(structures, brain, intracranial)
+    mni_from_reference = register_to_mni(structures, brain)
+    lobes = find_lobes(structures, brain, mni_from_reference)
+    return Anatomy(structures, right, brain, intracranial, lobes, mni_from_reference)
+
+
+def is_brain_extracted(image: Volume, brain: Mask) -> bool:
+    """Whether an image came without a skull: hardly a voxel away from the brain has any signal.
+
+    Images whose air was set to zero keep their scalp, and stay what they are.
+    """
+    from scipy import ndimage
+
+    reach = np.maximum(np.rint(EXTRACTION_MARGIN_MM / image.grid.spacing_mm).astype(int), 1)
+    near = ndimage.maximum_filter(brain.data, tuple(2 * int(n) + 1 for n in reach))
+    floor = 0.02 * float(np.median(image.data[brain.data]))
+    away = image.data[~near]
+    return bool(away.size == 0 or np.count_nonzero(away > floor) <= SIGNAL_AWAY_SHARE * np.count_nonzero(brain.data))
+
+
+def _require_brain(sequence: Sequence, brain: Mask) -> None:
+    if brain.volume_ml < MIN_BRAIN_ML:
+        raise InputError(
+            f"{brain.volume_ml:.0f} mL of brain in the {sequence} image",
+            f"a whole brain, at least {MIN_BRAIN_ML:.0f} mL",
+            f"look at the {sequence} image and its header's orientation, or leave it out of the session",
+        )
+
+
+def _weight(grid: Grid) -> float:
+    """An image with thinner slices knows more."""
+    return 1.0 / float(grid.spacing_mm.max())
+
+
+def _on_native(structures: LabelMap, grid: Grid, reference_from_native: Transform) -> LabelMap:
+    return resample(structures, grid, reference_from_native.inverse())
+
+
+def _describe(
+    reference: Sequence,
+    acquired: Mapping[Sequence, Volume],
+    extracted: Mapping[Sequence, bool],
+    field_sd: Mapping[Sequence, float],
+    registrations: Mapping[Sequence, Registration],
+    trusted: list[Sequence],
+    grid: Grid,
+) -> tuple[str, ...]:
+    """What was done, for the methods paragraph."""
+    sizes = "; ".join(f"{s} {' x '.join(f'{mm:.2f}' for mm in image.grid.spacing_mm)} mm" for s, image in acquired.items())
+    steps = [
+        f"The session had {len(acquired)} sequence{'s' if len(acquired) > 1 else ''} ({sizes}); {reference} was the reference image.",
+        "The structures of the head were segmented on each image at 2 mm by a contrast-agnostic convolutional network, and a brain "
+        "mask was made of them on each native grid.",
+    ]
+    if any(extracted.values()):
+        steps.append(f"Images without a skull were recognised as brain-extracted: {', '.join(s for s, yes in extracted.items() if yes)}.")
+    spread = ", ".join(f"{s} {sd:.2f}" for s, sd in field_sd.items())
+    steps.append(
+        "Intensity non-uniformity was corrected with N4 inside the brain mask, estimated on voxels of about 8 mm "
+        f"(standard deviation of the log field: {spread})."
+    )
+    for sequence, registration in registrations.items():
+        how = {
+            "nmi": "by Mattes mutual information at 2 mm (SimpleITK), then by normalised mutual information at full resolution (greedy)",
+            "mattes": "by Mattes mutual information at 2 mm (SimpleITK) alone, since the fine stage was not plausible",
+            "start": "by headers or brain centres alone, since no registration improved on them",
+        }[registration.stage]
+        steps.append(f"{sequence} was registered rigidly to {reference} inside the brain mask {how}.")
+    steps.append(
+        f"All images were interpolated once, linearly, onto a 1 mm isotropic grid of {' x '.join(map(str, grid.shape))} voxels "
+        f"parallel to {reference}."
+    )
+    if len(trusted) > 1:
+        steps.append(
+            f"The structures' probabilities of {', '.join(trusted)} were averaged, weighted by the inverse of their slice distance, "
+            "and the most probable structure was taken."
+        )
+    steps.append(
+        "Lobes came from the Desikan-Killiany atlas in MNI152 space through an affine registration of the segmented tissues to those "
+        "of the ICBM 2009a template."
+    )
+    return tuple(steps)

@@ -1,0 +1,254 @@
+"""From the anatomy network's probabilities to brain masks and structures.
+
+The network sees a whole image at 2 mm. Its probabilities stay on that grid and are interpolated once, straight onto the
+grid where they are needed, so that borders lie between its voxels and not on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from ..intensity import normalise_head
+from ..markers import CONNECTIVITY
+from ..models import padded_shape
+from ..structures import STRUCTURES, Structure
+from ..volume import Grid, LabelMap, Mask, Transform, Volume, isotropic_grid, resample
+
+AnatomyNetwork = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""Logits (18, x, y, z) of one channel (1, x, y, z): the structures, then the right side."""
+
+NETWORK_SPACING_MM = 2.0
+ANALYSIS_SPACING_MM = 1.0
+ANALYSIS_MARGIN_MM = 8.0
+CLOSING_MM = 4.0
+"""Sulci narrower than twice this belong to the visible brain mask."""
+ISLAND_PROBABILITY = 0.2
+"""Voxels above it hang together when islands are looked for. Own choice."""
+NEGLIGIBLE = 0.01
+"""A structure is interpolated only around the voxels where it has at least this probability."""
+
+_NEIGHBOURS = ndimage.generate_binary_structure(3, {6: 1, 18: 2, 26: 3}[CONNECTIVITY])
+_MIDLINE = (Structure.THIRD_VENTRICLE, Structure.FOURTH_VENTRICLE, Structure.BRAINSTEM)
+_PAIRED = (
+    Structure.THALAMUS,
+    Structure.CAUDATE,
+    Structure.PUTAMEN,
+    Structure.PALLIDUM,
+    Structure.VENTRAL_DC,
+    Structure.HIPPOCAMPUS,
+    Structure.AMYGDALA,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class AnatomyProbability:
+    """What the network says about one image, on its 2 mm grid.
+
+    Attributes
+    ----------
+    grid : Grid
+    structures : ndarray, shape (17, x, y, z), float32
+        Probability of every Structure; they add up to 1.
+    right : ndarray, shape (x, y, z), float32
+        Probability of the right side.
+    """
+
+    grid: Grid
+    structures: NDArray[np.float32]
+    right: NDArray[np.float32]
+
+    @property
+    def brain(self) -> NDArray[np.float32]:
+        """Probability of brain tissue or ventricle, shape (x, y, z)."""
+        return np.asarray(1.0 - self.structures[Structure.BACKGROUND] - self.structures[Structure.CSF], np.float32)
+
+    @property
+    def intracranial(self) -> NDArray[np.float32]:
+        """Probability of lying inside the skull, shape (x, y, z)."""
+        return np.asarray(1.0 - self.structures[Structure.BACKGROUND], np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class AnatomyView:
+    """One image's opinion on the anatomy, and how to bring it to the reference image's world."""
+
+    probability: AnatomyProbability
+    reference_from_native: Transform
+    weight: float
+
+
+def find_anatomy(image: Volume, network: AnatomyNetwork) -> AnatomyProbability:
+    """Run the anatomy network on a whole image, with or without skull.
+
+    Parameters
+    ----------
+    image : Volume
+        Intensities as acquired, on the native grid.
+    """
+    coarse = resample(image, isotropic_grid(image.grid, NETWORK_SPACING_MM))
+    logits = network(normalise_head(coarse.data)[np.newaxis])
+    structures = logits[: len(Structure)]
+    odds = np.exp(structures - structures.max(axis=0))
+    right = 1.0 / (1.0 + np.exp(-np.clip(logits[len(Structure)], -30.0, 30.0)))
+    return AnatomyProbability(coarse.grid, np.asarray(odds / odds.sum(axis=0), np.float32), np.asarray(right, np.float32))
+
+
+def find_brain(probability: AnatomyProbability, grid: Grid) -> Mask:
+    """The visible brain on any grid of the same world: tissue, ventricles and the CSF of the sulci, one piece, no holes."""
+    closed = close_probability(probability.brain, CLOSING_MM / NETWORK_SPACING_MM)
+    within = np.minimum(closed, probability.intracranial)
+    return _one_piece(resample(Volume(within, probability.grid), grid))
+
+
+def find_intracranial(probability: AnatomyProbability, grid: Grid) -> Mask:
+    """Everything inside the skull on any grid of the same world, one piece, no holes."""
+    return _one_piece(resample(Volume(probability.intracranial, probability.grid), grid))
+
+
+def close_probability(probability: NDArray[np.float32], radius_vox: float) -> NDArray[np.float32]:
+    """Grey-value closing by a ball: fills gaps narrower than its diameter, and keeps the border's position between voxels."""
+    reach = int(np.ceil(radius_vox))
+    offsets = np.indices((2 * reach + 1,) * 3) - reach
+    ball = (offsets**2).sum(axis=0) <= radius_vox**2
+    padded = np.pad(probability, reach + 1)
+    closed: NDArray[np.float32] = ndimage.grey_erosion(ndimage.grey_dilation(padded, footprint=ball), footprint=ball)
+    inner = slice(reach + 1, -reach - 1)
+    return np.asarray(np.maximum(closed[inner, inner, inner], probability), np.float32)
+
+
+def analysis_grid(reference: Grid, intracranial: Mask) -> Grid:
+    """The 1 mm grid along the reference image's axes, cropped to the head's inside.
+
+    Parameters
+    ----------
+    reference : Grid
+        The reference image's native grid.
+    intracranial : Mask
+        On a grid whose axes are parallel to the reference's in RAS+ order (the network's).
+
+    Returns
+    -------
+    Grid
+        1 mm cubic voxels over the intracranial box and a margin of 8 mm, each side a multiple of 16 voxels, so that
+        networks need no padding. The box may reach beyond the field of view.
+    """
+    whole = isotropic_grid(reference, ANALYSIS_SPACING_MM)
+    corners = whole.voxels(intracranial.grid.world(np.argwhere(intracranial.data)))
+    low = np.floor(corners.min(axis=0) - ANALYSIS_MARGIN_MM / ANALYSIS_SPACING_MM).astype(int)
+    high = np.ceil(corners.max(axis=0) + ANALYSIS_MARGIN_MM / ANALYSIS_SPACING_MM).astype(int) + 1
+    shape = padded_shape(tuple(high - low))
+    start = low - (np.array(shape) - (high - low)) // 2
+    return whole.crop((int(start[0]), int(start[1]), int(start[2])), shape)
+
+
+def fuse_anatomy(views: Sequence[AnatomyView]) -> AnatomyProbability:
+    """Average what several images say, on the first one's 2 mm grid.
+
+    Parameters
+    ----------
+    views : sequence of AnatomyView
+        The reference first. An image has no say outside its own field of view.
+    """
+    if len(views) == 1:
+        return views[0].probability
+    grid = views[0].probability.grid
+    structures = np.zeros_like(views[0].probability.structures)
+    right, total = np.zeros(grid.shape, np.float32), np.zeros(grid.shape, np.float32)
+    for view in views:
+        own = view.probability
+
+        def bring(data: NDArray[np.float32], own: AnatomyProbability = own, view: AnatomyView = view) -> NDArray[np.float32]:
+            return resample(Volume(data, own.grid), grid, view.reference_from_native).data
+
+        seen = bring(np.ones(own.grid.shape, np.float32)) > 0.999
+        weight = np.where(seen, np.float32(view.weight), np.float32(0.0))
+        for structure in Structure:
+            structures[structure] += weight * bring(own.structures[structure])
+        right += weight * bring(own.right)
+        total += weight
+    total = np.maximum(total, np.float32(1e-6))
+    return AnatomyProbability(grid, structures / total, right / total)
+
+
+def suppress_islands(probability: AnatomyProbability) -> AnatomyProbability:
+    """Take away what a deep structure claims apart from its largest piece (per side, for those that have sides)."""
+    structures = probability.structures.copy()
+    right = probability.right > 0.5
+    for structure in (*_PAIRED, *_MIDLINE):
+        claimed = structures[structure] > ISLAND_PROBABILITY
+        sides = (claimed & right, claimed & ~right) if structure in _PAIRED else (claimed,)
+        kept = np.logical_or.reduce([largest_piece(side) for side in sides])
+        structures[structure][claimed & ~kept] = 0.0
+    return AnatomyProbability(probability.grid, structures / np.maximum(structures.sum(axis=0), 1e-6), probability.right)
+
+
+def decide_structures(probability: AnatomyProbability, grid: Grid) -> tuple[LabelMap, Mask]:
+    """The most probable structure, and the right side, on a finer grid of the same world.
+
+    Returns
+    -------
+    structures : LabelMap
+        The lowest code among equals; background outside the probability's field of view.
+    right : Mask
+    """
+    best = np.array(resample(Volume(probability.structures[0], probability.grid), grid).data)
+    labels = np.zeros(grid.shape, np.int32)
+    for structure in list(Structure)[1:]:
+        box = _box_where(probability.structures[structure] > NEGLIGIBLE, probability.grid, grid)
+        if box is None:
+            continue
+        x, y, z = best[box].shape
+        part = grid.crop((box[0].start, box[1].start, box[2].start), (x, y, z))
+        here = resample(Volume(probability.structures[structure], probability.grid), part).data
+        wins = here > best[box]
+        labels[box][wins] = structure
+        best[box][wins] = here[wins]
+    right = resample(Volume(probability.right, probability.grid), grid).data > 0.5
+    return LabelMap(labels, grid, {int(structure): STRUCTURES[structure].name for structure in Structure}), Mask(right, grid)
+
+
+def make_consistent(structures: LabelMap, brain: Mask, intracranial: Mask) -> LabelMap:
+    """Tissue outside the brain's one piece becomes CSF inside the skull and background outside it."""
+    labels = np.array(structures.data)
+    labels[~brain.data & (labels != Structure.BACKGROUND)] = Structure.CSF
+    labels[~intracranial.data] = Structure.BACKGROUND
+    labels[brain.data & (labels == Structure.BACKGROUND)] = Structure.CSF
+    return LabelMap(labels, structures.grid, structures.names)
+
+
+def largest_piece(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The largest 26-connected component, the first one among equals; all False for an empty mask."""
+    labels, count = ndimage.label(mask, structure=_NEIGHBOURS)
+    if count <= 1:
+        return mask
+    return np.asarray(labels == 1 + np.argmax(np.bincount(labels.ravel())[1:]))
+
+
+def _one_piece(probability: Volume) -> Mask:
+    """Probability cut at one half; largest component, holes filled."""
+    whole = probability.data >= 0.5
+    result = np.zeros_like(whole)
+    box = ndimage.find_objects(whole.astype(np.uint8))
+    if box:
+        result[box[0]] = ndimage.binary_fill_holes(largest_piece(whole[box[0]]))
+    return Mask(result, probability.grid)
+
+
+def _box_where(mask: NDArray[np.bool_], source: Grid, target: Grid) -> tuple[slice, slice, slice] | None:
+    """The part of ``target`` that a mask on ``source`` can reach by linear interpolation; None if nowhere."""
+    found = ndimage.find_objects(mask.astype(np.uint8))
+    if not found:
+        return None
+    corners = np.array(np.meshgrid(*[(s.start - 1, s.stop) for s in found[0]])).reshape(3, -1).T
+    voxels = target.voxels(source.world(corners))
+    low = np.clip(np.floor(voxels.min(axis=0)).astype(int), 0, target.shape)
+    high = np.clip(np.ceil(voxels.max(axis=0)).astype(int) + 1, 0, target.shape)
+    if (high <= low).any():
+        return None
+    x, y, z = (slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+    return x, y, z
