@@ -54,9 +54,9 @@ def scene_anatomy(grid: Grid) -> Anatomy:
     structures[ellipsoid(grid, (0, 0, 0), (24.0, 26.0, 22.0))] = Structure.WHITE_MATTER
     for structure, centre_mm, semi_axes_mm in MIDLINE:
         structures[ellipsoid(grid, centre_mm, semi_axes_mm)] = structure
-    for structure, (x, y, z), semi_axes_mm in PAIRED:
+    for structure, (lateral, anterior, superior), semi_axes_mm in PAIRED:
         for sign in (-1, 1):
-            structures[ellipsoid(grid, (sign * x, y, z), semi_axes_mm)] = structure
+            structures[ellipsoid(grid, (sign * lateral, anterior, superior), semi_axes_mm)] = structure
     centres = voxel_centres_mm(grid)
     x, y, z = centres[..., 0], centres[..., 1], centres[..., 2]
     lobes = np.where(y > 5, 1, np.where(y < -12, 4, np.where(z > 0, 2, 3)))

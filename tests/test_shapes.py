@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from phantoms import ball, ellipsoid, make_grid
 
+from phantoms import ball, ellipsoid, make_grid
 from smallvessel.shapes import (
     component_boxes,
     diameter_mm,
@@ -28,14 +28,14 @@ orientations = st.sampled_from(["RAS", "LPS", "LIA", "PIR", "ASL"])
 
 @given(rotation_deg=angles, orientation=orientations, radius_mm=st.floats(3, 12))
 @settings(max_examples=25, deadline=None)
-def test_ball_has_its_diameter_on_any_grid(rotation_deg, orientation, radius_mm):
+def test_ball_has_its_diameter_on_any_grid(rotation_deg: tuple[float, float, float], orientation: str, radius_mm: float) -> None:
     grid = make_grid((32, 32, 32), (1.0, 1.0, 1.0), orientation, rotation_deg)
     voxels = np.argwhere(ball(grid, (0.3, -0.2, 0.1), radius_mm))
     assert diameter_mm(voxels, grid) == pytest.approx(2 * radius_mm, abs=1.0)
     assert principal_diameters_mm(voxels, grid) == pytest.approx([2 * radius_mm] * 3, abs=0.5)
 
 
-def test_diameter_of_few_voxels():
+def test_diameter_of_few_voxels() -> None:
     grid = make_grid((8, 8, 8), (1.0, 1.0, 1.0))
     assert diameter_mm(np.empty((0, 3), int), grid) == 0.0
     assert diameter_mm(np.array([[2, 2, 2]]), grid) == 1.0
@@ -43,13 +43,13 @@ def test_diameter_of_few_voxels():
     assert diameter_mm(np.array([[0, 0, 0], [3, 4, 0]]), grid) == 6.0
 
 
-def test_diameter_of_a_large_plane_has_no_hull():
+def test_diameter_of_a_large_plane_has_no_hull() -> None:
     grid = make_grid((40, 40, 3), (1.0, 1.0, 1.0))
     plane = np.array([[x, y, 1] for x in range(31) for y in range(41)])
     assert diameter_mm(plane, grid) == pytest.approx(50.0 + 1.0)
 
 
-def test_hull_and_all_pairs_agree():
+def test_hull_and_all_pairs_agree() -> None:
     grid = make_grid((40, 40, 40), (1.0, 1.0, 1.0))
     voxels = np.argwhere(ellipsoid(grid, (0, 0, 0), (15.0, 6.0, 4.0)))
     assert len(voxels) > 500
@@ -57,14 +57,14 @@ def test_hull_and_all_pairs_agree():
     assert diameter_mm(voxels, grid) == pytest.approx(apart + 1.0)
 
 
-def test_principal_diameters_of_an_ellipsoid_and_of_one_voxel():
+def test_principal_diameters_of_an_ellipsoid_and_of_one_voxel() -> None:
     grid = make_grid((40, 40, 40), (1.0, 1.0, 1.0), rotation_deg=(20.0, 10.0, -30.0))
     voxels = np.argwhere(ellipsoid(grid, (0, 0, 0), (12.0, 6.0, 4.0)))
     assert principal_diameters_mm(voxels, grid) == pytest.approx([24.0, 12.0, 8.0], abs=0.3)
     assert principal_diameters_mm(voxels[:1], grid) == pytest.approx([np.sqrt(20 / 12)] * 3)
 
 
-def test_distance_counts_millimetres_up_to_its_reach():
+def test_distance_counts_millimetres_up_to_its_reach() -> None:
     mask = np.zeros((12, 5, 5), bool)
     mask[1, 2, 2] = True
     distance = distance_mm(mask, np.array([2.0, 1.0, 1.0]), 6.0)
@@ -75,7 +75,7 @@ def test_distance_counts_millimetres_up_to_its_reach():
     assert np.isinf(distance_mm(np.zeros_like(mask), np.ones(3), 6.0)).all()
 
 
-def test_components_join_over_corners_and_keep_raster_order():
+def test_components_join_over_corners_and_keep_raster_order() -> None:
     mask = np.zeros((6, 6, 6), bool)
     mask[0, 0, 0] = mask[1, 1, 1] = mask[4, 4, 4] = True
     labels, count = label_components(mask)
@@ -84,7 +84,7 @@ def test_components_join_over_corners_and_keep_raster_order():
     assert [(label, box[0]) for label, box in component_boxes(labels, 1)] == [(1, slice(0, 3)), (2, slice(3, 6))]
 
 
-def test_small_components_leave_out_large_ones():
+def test_small_components_leave_out_large_ones() -> None:
     mask = np.zeros((10, 4, 4), bool)
     mask[:5] = True
     mask[7, 0, 0] = mask[9, 3, 3] = True
@@ -94,7 +94,7 @@ def test_small_components_leave_out_large_ones():
     assert labels[9, 3, 3] > 0
 
 
-def test_grow_is_a_cube_and_does_not_wrap():
+def test_grow_is_a_cube_and_does_not_wrap() -> None:
     mask = np.zeros((7, 7, 7), bool)
     mask[0, 3, 3] = True
     grown = grow(mask, 2)
@@ -102,7 +102,7 @@ def test_grow_is_a_cube_and_does_not_wrap():
     assert grown[2, 5, 1]
 
 
-def test_place_moves_a_mask_into_a_wider_box():
+def test_place_moves_a_mask_into_a_wider_box() -> None:
     box = (slice(2, 4), slice(2, 4), slice(0, 2))
     wide = widen(box, 3, (6, 6, 6))
     assert wide == (slice(0, 6), slice(0, 6), slice(0, 5))
@@ -113,7 +113,7 @@ def test_place_moves_a_mask_into_a_wider_box():
 
 @given(rotation_deg=angles, orientation=orientations)
 @settings(max_examples=15, deadline=None)
-def test_midline_plane_lies_between_the_hemispheres(rotation_deg, orientation):
+def test_midline_plane_lies_between_the_hemispheres(rotation_deg: tuple[float, float, float], orientation: str) -> None:
     grid = make_grid((30, 30, 30), (1.0, 1.0, 1.0), orientation, rotation_deg, centre_mm=(3.0, 1.0, 0.0))
     brain = ball(grid, (3.0, 1.0, 0.0), 12.0)
     right = grid.world(np.indices(grid.shape).reshape(3, -1).T)[:, 0].reshape(grid.shape) > 4.0
@@ -127,6 +127,6 @@ def test_midline_plane_lies_between_the_hemispheres(rotation_deg, orientation):
     assert (distance[brain & ~right] < 0.8).all()
 
 
-def test_no_midline_without_two_sides():
+def test_no_midline_without_two_sides() -> None:
     grid = make_grid((20, 20, 20), (1.0, 1.0, 1.0))
     assert midline_plane_mm(np.zeros(grid.shape, bool), ball(grid, (0, 0, 0), 8.0), grid) is None

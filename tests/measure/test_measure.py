@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from phantoms import ball
 from scenes import scene, scene_anatomy, scene_grid, segmentation_of
 from smallvessel.config import MeasureSettings, PeriventricularRule
 from smallvessel.markers import Marker
 from smallvessel.measure import measure_session
-from smallvessel.records import MarkerMeasures, NotAssessed, Segmentation
+from smallvessel.records import Lesion, MarkerMeasures, Measurements, NotAssessed, Prepared, Segmentation
 from smallvessel.structures import STRUCTURES, Structure
+from smallvessel.volume import Grid
 
 GRID = scene_grid()
 PREPARED = scene()
+CONTINUITY = PeriventricularRule.CONTINUITY_3_10
 
 
-def measure(masks, prepared=PREPARED, **options):
-    return measure_session(prepared, segmentation_of(prepared, masks), MeasureSettings(**options))
+def measure(
+    masks: Mapping[Marker, NDArray[np.bool_]],
+    prepared: Prepared = PREPARED,
+    rule: PeriventricularRule = PeriventricularRule.CONTINUITY_3_10,
+) -> Measurements:
+    return measure_session(prepared, segmentation_of(prepared, masks), MeasureSettings(periventricular_rule=rule))
 
 
-def of(measurements, marker):
+def of(measurements: Measurements, marker: Marker) -> MarkerMeasures:
     result = measurements.markers[marker]
     assert isinstance(result, MarkerMeasures)
     return result
@@ -35,7 +44,7 @@ def of(measurements, marker):
     centre_mm=st.tuples(st.floats(-12, -8), st.floats(-10, -6), st.floats(4, 9)),
 )
 @settings(max_examples=6, deadline=None)
-def test_ball_on_an_oblique_grid(rotation_deg, radius_mm, centre_mm):
+def test_ball_on_an_oblique_grid(rotation_deg: tuple[float, float, float], radius_mm: float, centre_mm: tuple[float, float, float]) -> None:
     grid = scene_grid(rotation_deg=rotation_deg)
     mask = ball(grid, centre_mm, radius_mm)
     [lesion] = measure({Marker.CMB: mask}, scene(grid)).lesions
@@ -46,7 +55,7 @@ def test_ball_on_an_oblique_grid(rotation_deg, radius_mm, centre_mm):
     assert (lesion.side, lesion.label, lesion.confidence) == ("left", 1, 0.9)
 
 
-def test_empty_markers_have_zeros_in_every_region_and_missing_ones_a_reason():
+def test_empty_markers_have_zeros_in_every_region_and_missing_ones_a_reason() -> None:
     nothing = segmentation_of(PREPARED, {})
     reason = NotAssessed("needs SWI; this session has FLAIR only")
     found = measure_session(PREPARED, Segmentation({**nothing.markers, Marker.CMB: reason}), MeasureSettings())
@@ -60,18 +69,18 @@ def test_empty_markers_have_zeros_in_every_region_and_missing_ones_a_reason():
     assert list(of(found, Marker.EPVS).region_count) == ["basal ganglia", "centrum semiovale", "midbrain", "hippocampus", "other"]
 
 
-def beam(grid, from_mm, to_mm, at_mm=(2.0, 4.0)):
+def beam(grid: Grid, from_mm: float, to_mm: float) -> NDArray[np.bool_]:
     """A row of white matter from the right lateral ventricle's wall (x = 6.6 mm) to the side."""
     centres = grid.world(np.indices(grid.shape).reshape(3, -1).T).reshape(*grid.shape, 3)
     x, y, z = centres[..., 0], centres[..., 1], centres[..., 2]
-    return (x >= from_mm) & (x <= to_mm) & (np.abs(y - at_mm[0]) < 1.6) & (np.abs(z - at_mm[1]) < 1.6)
+    return (x >= from_mm) & (x <= to_mm) & (np.abs(y - 2.0) < 1.6) & (np.abs(z - 4.0) < 1.6)
 
 
 @pytest.mark.parametrize(
     ("from_mm", "to_mm", "called"),
     [(7.0, 13.0, "periventricular"), (7.0, 20.0, "confluent"), (12.0, 20.0, "deep"), (9.4, 16.0, "periventricular")],
 )
-def test_wmh_by_continuity(from_mm, to_mm, called):
+def test_wmh_by_continuity(from_mm: float, to_mm: float, called: str) -> None:
     mask = beam(GRID, from_mm, to_mm)
     found = measure({Marker.WMH: mask})
     [lesion] = found.lesions
@@ -86,9 +95,9 @@ def test_wmh_by_continuity(from_mm, to_mm, called):
 
 
 @pytest.mark.parametrize("rule", list(PeriventricularRule))
-def test_volumes_add_up_by_every_rule(rule):
+def test_volumes_add_up_by_every_rule(rule: PeriventricularRule) -> None:
     mask = beam(GRID, 7.0, 20.0) | beam(GRID, -20.0, -12.0) | ball(GRID, (0.0, -3.0, -17.0), 2.0)
-    wmh = of(measure({Marker.WMH: mask}, periventricular_rule=rule), Marker.WMH)
+    wmh = of(measure({Marker.WMH: mask}, rule=rule), Marker.WMH)
     assert wmh.volume_ml == pytest.approx(mask.sum() / 1000)
     assert sum(wmh.region_volume_ml.values()) == pytest.approx(wmh.volume_ml)
     assert sum(wmh.region_count.values()) == wmh.count == 3
@@ -96,7 +105,7 @@ def test_volumes_add_up_by_every_rule(rule):
     assert wmh.region_volume_ml["infratentorial"] == pytest.approx(ball(GRID, (0.0, -3.0, -17.0), 2.0).sum() / 1000)
 
 
-def test_intracranial_volume_needs_a_skull():
+def test_intracranial_volume_needs_a_skull() -> None:
     assert measure({}).icv_ml == pytest.approx(4 / 3 * np.pi * 29 * 31 * 27 / 1000, rel=0.01)
     stripped = measure({}, scene(brain_extracted=True))
     assert isinstance(stripped.icv_ml, NotAssessed)
@@ -104,7 +113,7 @@ def test_intracranial_volume_needs_a_skull():
     assert stripped.brain_ml == pytest.approx(4 / 3 * np.pi * 27.5 * 29.5 * 25.5 / 1000, rel=0.01)
 
 
-def test_structure_volumes_per_side():
+def test_structure_volumes_per_side() -> None:
     volumes = measure({}).structure_ml
     assert volumes["left thalamus"] == volumes["right thalamus"] == pytest.approx(4 / 3 * np.pi * 27 / 1000, rel=0.25)
     assert volumes["brainstem"] > 0
@@ -114,8 +123,14 @@ def test_structure_volumes_per_side():
     assert len(volumes) == sum(2 if info.freesurfer_right else 1 for s, info in STRUCTURES.items() if s is not Structure.BACKGROUND)
 
 
+def describe(one: Lesion) -> tuple[str, ...]:
+    """Everything about a lesion but its label."""
+    numbers = np.round([one.volume_mm3, one.diameter_mm, *one.centroid_mm], 2) + 0.0
+    return (one.marker, one.region, str(one.mars_region), one.side, *map(str, numbers))
+
+
 @pytest.mark.parametrize("orientation", ["LPS", "PIR", "SAL"])
-def test_order_and_direction_of_axes_change_nothing(orientation):
+def test_order_and_direction_of_axes_change_nothing(orientation: str) -> None:
     shape = {"LPS": (60, 64, 56), "PIR": (64, 56, 60), "SAL": (56, 64, 60)}[orientation]
     rows = []
     for grid in (GRID, scene_grid(shape=shape, orientation=orientation)):
@@ -125,17 +140,6 @@ def test_order_and_direction_of_axes_change_nothing(orientation):
             Marker.EPVS: ball(grid, (-17.0, 2.0, -1.0), 1.5),
         }
         found = measure(masks, scene(grid))
-        rows.append(
-            sorted(
-                (
-                    one.marker,
-                    one.region,
-                    one.mars_region or "",
-                    one.side,
-                    *np.round([one.volume_mm3, one.diameter_mm, *one.centroid_mm], 3) + 0.0,
-                )
-                for one in found.lesions
-            )
-        )
+        rows.append(sorted(describe(one) for one in found.lesions))
     assert len(rows[0]) == 5
     assert rows[0] == rows[1]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from phantoms import ball
 from scenes import scene_anatomy, scene_grid
 from smallvessel.config import MeasureSettings, PeriventricularRule
 from smallvessel.markers import Marker
 from smallvessel.measure.regions import divide_wmh, map_regions, region_of, side_of, vote, wmh_classes, wmh_zones
-from smallvessel.shapes import component_boxes
+from smallvessel.shapes import Box, component_boxes
 from smallvessel.structures import Structure
 from smallvessel.volume import LabelMap, Mask, Transform
 
@@ -46,25 +47,25 @@ EPVS_PLACES = {
 }
 
 
-def locate(mask):
+def locate(mask: NDArray[np.bool_]) -> tuple[Box, NDArray[np.bool_]]:
     [(_, box)] = component_boxes(mask.astype(np.int32), 0)
     return box, mask[box]
 
 
 @pytest.mark.parametrize("name", MARS_PLACES)
 @pytest.mark.parametrize("marker", [Marker.LACUNE, Marker.CMB])
-def test_mars_region(name, marker):
+def test_mars_region(name: str, marker: Marker) -> None:
     group = next((group for group, names in GROUPS.items() if name in names), "deep")
     assert region_of(marker, MAPS, *locate(ball(GRID, MARS_PLACES[name], 1.3))) == (group, name)
 
 
 @pytest.mark.parametrize(("name", "place_mm"), [(name, place) for name, places in EPVS_PLACES.items() for place in places])
-def test_epvs_region(name, place_mm):
+def test_epvs_region(name: str, place_mm: tuple[float, float, float]) -> None:
     assert region_of(Marker.EPVS, MAPS, *locate(ball(GRID, place_mm, 1.0))) == (name, None)
 
 
 @pytest.mark.parametrize("called", [Structure.CSF, Structure.LATERAL_VENTRICLE, Structure.CORTEX])
-def test_lesion_that_the_anatomy_misnames_has_the_region_around_it(called):
+def test_lesion_that_the_anatomy_misnames_has_the_region_around_it(called: Structure) -> None:
     lesion = ball(GRID, (-17.0, 2.0, -1.0), 2.0)
     misnamed = ANATOMY.structures.data.copy()
     misnamed[lesion] = called
@@ -72,7 +73,7 @@ def test_lesion_that_the_anatomy_misnames_has_the_region_around_it(called):
     assert region_of(Marker.LACUNE, map_regions(anatomy, MeasureSettings()), *locate(lesion)) == ("deep", "basal ganglia")
 
 
-def test_unknown_where_nothing_is_named():
+def test_unknown_where_nothing_is_named() -> None:
     nothing = LabelMap(np.zeros(GRID.shape, np.int32), GRID)
     anatomy = type(ANATOMY)(**{**vars(ANATOMY), "structures": nothing, "right": Mask(nothing.data > 0, GRID)})
     maps = map_regions(anatomy, MeasureSettings())
@@ -81,7 +82,7 @@ def test_unknown_where_nothing_is_named():
     assert region_of(Marker.EPVS, maps, *lesion) == ("other", None)
 
 
-def test_midline_without_sides_comes_from_mni():
+def test_midline_without_sides_comes_from_mni() -> None:
     shifted = np.diag([2.6, 2.6, 2.6, 1.0])
     blind = type(ANATOMY)(**{**vars(ANATOMY), "right": Mask(np.zeros(GRID.shape, bool), GRID)})
     same = map_regions(blind, MeasureSettings())
@@ -91,7 +92,7 @@ def test_midline_without_sides_comes_from_mni():
     assert not (map_regions(away, MeasureSettings()).mars == 1 + list(MARS_PLACES).index("corpus callosum")).any()
 
 
-def test_vote_takes_the_majority_and_the_lowest_of_equals():
+def test_vote_takes_the_majority_and_the_lowest_of_equals() -> None:
     codes = np.zeros((10, 10, 10), np.uint8)
     codes[:5], codes[5:8] = 3, 2
     box, inside = (slice(3, 7), slice(0, 1), slice(0, 1)), np.ones((4, 1, 1), bool)
@@ -100,12 +101,12 @@ def test_vote_takes_the_majority_and_the_lowest_of_equals():
     assert vote(codes, box, inside) == 3
 
 
-def test_side():
+def test_side() -> None:
     for x_mm, side in ((-9.0, "left"), (9.0, "right"), (0.0, "midline")):
         assert side_of(MAPS.right, *locate(ball(GRID, (x_mm, 0.0, 8.0), 3.0))) == side
 
 
-def test_ventricle_distance_is_in_millimetres():
+def test_ventricle_distance_is_in_millimetres() -> None:
     along_x = MAPS.ventricle_mm[:, 33, 31]
     assert along_x[GRID.shape[0] // 2 + 4] == 0.0
     assert along_x[GRID.shape[0] // 2 + 9] == 3.0
@@ -123,7 +124,7 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("place", range(4))
-def test_rules_for_wmh(case, place):
+def test_rules_for_wmh(case: str, place: int) -> None:
     distances, expected = CASES[case][0], CASES[case][1 + place]
     rule = (CONTINUITY, VOXELWISE, BANDS, TOUCHING)[place]
     division = divide_wmh(np.array(distances, np.float32), False, MeasureSettings(periventricular_rule=rule))
@@ -133,7 +134,7 @@ def test_rules_for_wmh(case, place):
     assert sum(division.zone_voxels.values()) == len(distances)
 
 
-def test_voxels_of_a_divided_lesion():
+def test_voxels_of_a_divided_lesion() -> None:
     distances = np.array([2.0, 9.0, 11.0, 12.0, 14.0], np.float32)
     assert divide_wmh(distances, False, MeasureSettings()).zone_voxels == {"periventricular": 2, "deep": 3}
     bands = divide_wmh(distances, False, MeasureSettings(periventricular_rule=BANDS))
@@ -142,6 +143,6 @@ def test_voxels_of_a_divided_lesion():
     assert divide_wmh(distances, False, wider).zone_voxels == {"periventricular": 4, "deep": 1}
 
 
-def test_rules_do_not_apply_below_the_tentorium():
+def test_rules_do_not_apply_below_the_tentorium() -> None:
     division = divide_wmh(np.array([1.0, np.inf], np.float32), True, MeasureSettings())
     assert (division.region, division.zone_voxels) == ("infratentorial", {"infratentorial": 2})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from phantoms import ball
 from scenes import scene, scene_anatomy, scene_grid, scene_image
@@ -32,7 +33,7 @@ CARD = ModelCard(
 )
 
 
-def answer(channels):
+def answer(channels: NDArray[np.float32]) -> NDArray[np.float32]:
     """Logits of a network that finds one WMH and one CMB wherever it is asked, and WMH everywhere outside the brain."""
     logits = np.full((4, *channels.shape[1:]), -8.0, np.float32)
     logits[0][ball(GRID, WMH_AT, 3.0)] = 4.0
@@ -41,7 +42,7 @@ def answer(channels):
     return logits
 
 
-def test_input_is_the_normalised_brain_and_the_sequences_that_exist():
+def test_input_is_the_normalised_brain_and_the_sequences_that_exist() -> None:
     anatomy = scene_anatomy(GRID)
     flair, swi = scene_image(anatomy, Sequence.FLAIR) + 1.0, scene_image(anatomy, Sequence.SWI) + 1.0
     channels = network_input({Sequence.SWI: swi, Sequence.FLAIR: flair}, anatomy.brain.data)
@@ -54,7 +55,7 @@ def test_input_is_the_normalised_brain_and_the_sequences_that_exist():
     assert channels[0][anatomy.brain.data].mean() == pytest.approx(1.0, abs=1e-4)
 
 
-def test_visible_region_is_three_voxels_wider():
+def test_visible_region_is_three_voxels_wider() -> None:
     brain = np.zeros((11, 11, 11), bool)
     brain[5, 5, 5] = True
     assert BRAIN_MARGIN_VOX == 3
@@ -62,7 +63,7 @@ def test_visible_region_is_three_voxels_wider():
     assert not visible_region(brain)[1].any()
 
 
-def test_which_markers_can_be_assessed():
+def test_which_markers_can_be_assessed() -> None:
     assert all(reason is None for reason in assessable(Sequence).values())
     flair_only = assessable([Sequence.FLAIR])
     assert flair_only[Marker.WMH] is None
@@ -74,21 +75,21 @@ def test_which_markers_can_be_assessed():
     assert rest[Marker.EPVS] is None
 
 
-def test_temperature_calibrates_and_nothing_is_probable_where_the_network_sees_nothing():
+def test_temperature_calibrates_and_nothing_is_probable_where_the_network_sees_nothing() -> None:
     prepared = scene()
     probability = predict_probabilities(prepared, answer, dict.fromkeys(Marker, 2.0))
     assert probability[Marker.WMH][ball(GRID, WMH_AT, 3.0)] == pytest.approx(1 / (1 + np.exp(-2.0)))
     assert probability[Marker.WMH][0, 0, 0] == 0.0
 
 
-def test_every_marker_has_a_map_or_a_reason():
+def test_every_marker_has_a_map_or_a_reason() -> None:
     prepared = scene(sequences=(Sequence.FLAIR, Sequence.SWI))
     found = segment_with(prepared, (Marker.WMH, Marker.EPVS, Marker.LACUNE), answer, CARD)
     assert list(found.markers) == list(Marker)
     wmh, lacune = found.markers[Marker.WMH], found.markers[Marker.LACUNE]
     assert isinstance(wmh, MarkerMap)
     assert np.array_equal(wmh.mask.data, ball(GRID, WMH_AT, 3.0))
-    assert wmh.confidence == (pytest.approx(1 / (1 + np.exp(-2.0))),)
+    assert wmh.confidence == pytest.approx((1 / (1 + np.exp(-2.0)),))
     assert wmh.native_sequence is Sequence.FLAIR
     assert np.array_equal(wmh.native_mask.data, wmh.mask.data)
     assert isinstance(lacune, MarkerMap)
@@ -98,7 +99,7 @@ def test_every_marker_has_a_map_or_a_reason():
     assert any("T1w, T2w declared missing" in step for step in found.steps)
 
 
-def test_a_marker_does_not_depend_on_what_else_was_requested():
+def test_a_marker_does_not_depend_on_what_else_was_requested() -> None:
     prepared = scene()
     together = segment_with(prepared, tuple(Marker), answer, CARD).markers[Marker.CMB]
     alone = segment_with(prepared, (Marker.CMB,), answer, CARD).markers[Marker.CMB]
@@ -108,7 +109,7 @@ def test_a_marker_does_not_depend_on_what_else_was_requested():
     assert np.array_equal(together.labels.data, alone.labels.data)
 
 
-def test_no_network_is_loaded_when_nothing_can_be_assessed():
+def test_no_network_is_loaded_when_nothing_can_be_assessed() -> None:
     found = segment_markers(scene(sequences=(Sequence.T1W,)), (Marker.CMB, Marker.WMH))
     assert found.markers[Marker.CMB] == NotAssessed("needs SWI; this session has T1w only")
     assert all(isinstance(result, NotAssessed) for result in found.markers.values())

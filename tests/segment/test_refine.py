@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from phantoms import ball, ellipsoid, voxel_centres_mm
 from scenes import scene, scene_anatomy, scene_grid, scene_image
 from smallvessel.markers import Marker, Sequence
-from smallvessel.segment.refine import Threshold, refine_markers
+from smallvessel.records import Prepared
+from smallvessel.segment.refine import Refined, Threshold, refine_markers
 from smallvessel.structures import Structure
 from smallvessel.volume import LabelMap
+
+Point = tuple[float, float, float]
 
 GRID = scene_grid()
 ANATOMY = scene_anatomy(GRID)
@@ -19,7 +25,7 @@ DEEP_WHITE = (-11.0, -8.0, 8.0)
 """White matter of the left hemisphere, far from cortex, grey matter and ventricle."""
 
 
-def probabilities(inside=0.9, **masks):
+def probabilities(inside: float = 0.9, **masks: NDArray[np.bool_]) -> dict[Marker, NDArray[np.float32]]:
     """Maps of all markers: ``inside`` where the mask of that name is, 0.02 elsewhere."""
     return {
         marker: np.where(masks[marker.name] if marker.name in masks else np.zeros(GRID.shape, bool), inside, 0.02).astype(np.float32)
@@ -27,37 +33,39 @@ def probabilities(inside=0.9, **masks):
     }
 
 
-def with_signal(sequence, mask, value):
+def with_signal(sequence: Sequence, mask: NDArray[np.bool_], value: float) -> dict[Sequence, NDArray[np.float32]]:
     image = scene_image(ANATOMY, sequence)
     image[mask] = value
     return {sequence: image}
 
 
-def refine(prepared=None, limits=LIMITS, inside=0.9, **masks):
+def refine(
+    prepared: Prepared | None = None, limits: Mapping[Marker, Threshold] = LIMITS, inside: float = 0.9, **masks: NDArray[np.bool_]
+) -> Refined:
     return refine_markers(prepared or scene(), probabilities(inside, **masks), limits)
 
 
-def dark_lacune(centre_mm=DEEP_WHITE, radius_mm=2.6):
+def dark_lacune(centre_mm: Point = DEEP_WHITE, radius_mm: float = 2.6) -> tuple[NDArray[np.bool_], Prepared]:
     mask = ball(GRID, centre_mm, radius_mm)
     return mask, scene(images=with_signal(Sequence.FLAIR, mask, 40.0))
 
 
-def tube(start_mm, direction, length_mm, radius_mm):
+def tube(start_mm: Point, direction: Point, length_mm: float, radius_mm: float) -> NDArray[np.bool_]:
     along = np.asarray(direction, float) / np.linalg.norm(direction)
     offset = voxel_centres_mm(GRID) - np.asarray(start_mm, float)
     position = offset @ along
     across = np.linalg.norm(offset - position[..., None] * along, axis=-1)
-    return (position >= 0) & (position <= length_mm) & (across <= radius_mm)
+    return np.asarray((position >= 0) & (position <= length_mm) & (across <= radius_mm))
 
 
 @pytest.mark.parametrize("marker", list(Marker))
-def test_no_probability_no_lesion(marker):
+def test_no_probability_no_lesion(marker: Marker) -> None:
     refined = refine()
     assert not refined.labels[marker].any()
     assert refined.confidence[marker] == ()
 
 
-def test_two_balls_are_two_lesions_with_their_own_confidence():
+def test_two_balls_are_two_lesions_with_their_own_confidence() -> None:
     first, second = ball(GRID, DEEP_WHITE, 2.5), ball(GRID, (11.0, -8.0, 8.0), 2.0)
     maps = probabilities(WMH=first | second)
     maps[Marker.WMH][second] = 0.6
@@ -68,7 +76,7 @@ def test_two_balls_are_two_lesions_with_their_own_confidence():
     assert refined.confidence[Marker.WMH][labels[second].max() - 1] == pytest.approx(0.6)
 
 
-def test_minimum_volume_and_seed():
+def test_minimum_volume_and_seed() -> None:
     mask = np.zeros(GRID.shape, bool)
     mask[20, 25, 36:38] = True
     assert not refine(WMH=mask).labels[Marker.WMH].any()
@@ -78,14 +86,14 @@ def test_minimum_volume_and_seed():
     assert not refine(limits=demanding, WMH=mask).labels[Marker.WMH].any()
 
 
-def test_nothing_outside_the_brain():
+def test_nothing_outside_the_brain() -> None:
     mask = ball(GRID, (-26.0, 0.0, 0.0), 3.0)
     inside_brain = refine(CMB=mask).labels[Marker.CMB] > 0
     assert inside_brain.any()
     assert not (inside_brain & ~ANATOMY.brain.data).any()
 
 
-def test_wmh_deep_in_a_ventricle_or_in_the_septum_is_cut():
+def test_wmh_deep_in_a_ventricle_or_in_the_septum_is_cut() -> None:
     cap = ball(GRID, (4.0, 12.5, 4.0), 3.5)
     refined = refine(WMH=cap).labels[Marker.WMH] > 0
     assert refined.sum() > 0.8 * cap.sum()
@@ -96,7 +104,7 @@ def test_wmh_deep_in_a_ventricle_or_in_the_septum_is_cut():
     assert not refine(WMH=septum).labels[Marker.WMH].any()
 
 
-def test_wmh_in_the_cortex_is_dropped_but_not_one_that_the_anatomy_calls_cortex():
+def test_wmh_in_the_cortex_is_dropped_but_not_one_that_the_anatomy_calls_cortex() -> None:
     x, y, z = (voxel_centres_mm(GRID)[..., axis] for axis in range(3))
     ribbon = (ANATOMY.structures.data == Structure.CORTEX) & (x < -20) & (np.abs(y) < 6) & (np.abs(z) < 6)
     assert not refine(WMH=ribbon).labels[Marker.WMH].any()
@@ -108,7 +116,7 @@ def test_wmh_in_the_cortex_is_dropped_but_not_one_that_the_anatomy_calls_cortex(
     assert np.array_equal(refine(scene(anatomy=anatomy), WMH=lesion).labels[Marker.WMH] > 0, lesion)
 
 
-def test_lacune_is_kept_when_dark_on_flair_and_dropped_when_bright():
+def test_lacune_is_kept_when_dark_on_flair_and_dropped_when_bright() -> None:
     mask, dark = dark_lacune()
     assert np.array_equal(refine(dark, LACUNE=mask).labels[Marker.LACUNE] > 0, mask)
     bright = scene(images=with_signal(Sequence.FLAIR, mask, 135.0))
@@ -117,7 +125,7 @@ def test_lacune_is_kept_when_dark_on_flair_and_dropped_when_bright():
     assert refined.dropped == {(Marker.LACUNE, "bright on FLAIR"): 1}
 
 
-def test_lacune_with_a_bright_rim_is_kept():
+def test_lacune_with_a_bright_rim_is_kept() -> None:
     mask = ball(GRID, DEEP_WHITE, 3.2)
     image = with_signal(Sequence.FLAIR, mask, 150.0)
     image[Sequence.FLAIR][ball(GRID, DEEP_WHITE, 2.3)] = 40.0
@@ -125,7 +133,7 @@ def test_lacune_with_a_bright_rim_is_kept():
 
 
 @pytest.mark.parametrize("called", [Structure.CSF, Structure.LATERAL_VENTRICLE, Structure.CORTEX])
-def test_lacune_that_the_anatomy_misnames_is_kept(called):
+def test_lacune_that_the_anatomy_misnames_is_kept(called: Structure) -> None:
     mask, prepared = dark_lacune()
     misnamed = ANATOMY.structures.data.copy()
     misnamed[ball(GRID, DEEP_WHITE, 3.6)] = called
@@ -135,18 +143,18 @@ def test_lacune_that_the_anatomy_misnames_is_kept(called):
 
 
 @pytest.mark.parametrize("centre_mm", [(4.0, 2.0, 4.0), (-25.5, 0.0, 0.0), (15.0, -8.0, -10.0)], ids=["ventricle", "cortex", "hippocampus"])
-def test_lacune_in_ventricle_cortex_or_hippocampus_is_dropped(centre_mm):
+def test_lacune_in_ventricle_cortex_or_hippocampus_is_dropped(centre_mm: tuple[float, float, float]) -> None:
     mask, prepared = dark_lacune(centre_mm, 2.0)
     assert not refine(prepared, LACUNE=mask).labels[Marker.LACUNE].any()
 
 
-def test_lacune_size_limits():
+def test_lacune_size_limits() -> None:
     for radius_mm, kept in ((0.8, False), (1.6, True), (6.5, True), (8.6, False)):
         mask, prepared = dark_lacune((-11.0, -9.0, 6.0), radius_mm)
         assert refine(prepared, LACUNE=mask).labels[Marker.LACUNE].any() == kept, radius_mm
 
 
-def test_wide_ovoid_perivascular_space_becomes_a_lacune_only_with_support():
+def test_wide_ovoid_perivascular_space_becomes_a_lacune_only_with_support() -> None:
     mask, prepared = dark_lacune()
     unsupported = refine(prepared, EPVS=mask)
     assert np.array_equal(unsupported.labels[Marker.EPVS] > 0, mask)
@@ -155,10 +163,10 @@ def test_wide_ovoid_perivascular_space_becomes_a_lacune_only_with_support():
     refined = refine_markers(prepared, maps, LIMITS)
     assert np.array_equal(refined.labels[Marker.LACUNE] > 0, mask)
     assert not refined.labels[Marker.EPVS].any()
-    assert refined.confidence[Marker.LACUNE] == (pytest.approx(0.9),)
+    assert refined.confidence[Marker.LACUNE] == pytest.approx((0.9,))
 
 
-def test_thin_elongated_lacune_becomes_a_perivascular_space_or_is_dropped():
+def test_thin_elongated_lacune_becomes_a_perivascular_space_or_is_dropped() -> None:
     mask = tube((-11.0, -12.0, 8.0), (0, 1, 0), 10.0, 1.0)
     prepared = scene(images=with_signal(Sequence.FLAIR, mask, 40.0))
     maps = probabilities(LACUNE=mask)
@@ -171,7 +179,7 @@ def test_thin_elongated_lacune_becomes_a_perivascular_space_or_is_dropped():
         assert not dropped.labels[Marker.LACUNE].any()
 
 
-def test_shared_voxels_go_to_one_cavity_by_shape():
+def test_shared_voxels_go_to_one_cavity_by_shape() -> None:
     mask, prepared = dark_lacune()
     round_one = refine(prepared, LACUNE=mask, EPVS=mask)
     assert np.array_equal(round_one.labels[Marker.LACUNE] > 0, mask)
@@ -183,7 +191,7 @@ def test_shared_voxels_go_to_one_cavity_by_shape():
     assert not refined.labels[Marker.LACUNE].any()
 
 
-def test_wmh_keeps_its_rim_and_leaves_the_cavity_to_the_lacune():
+def test_wmh_keeps_its_rim_and_leaves_the_cavity_to_the_lacune() -> None:
     mask, prepared = dark_lacune()
     rim = ball(GRID, DEEP_WHITE, 5.0)
     refined = refine(prepared, LACUNE=mask, WMH=rim)
@@ -191,7 +199,7 @@ def test_wmh_keeps_its_rim_and_leaves_the_cavity_to_the_lacune():
     assert np.array_equal(refined.labels[Marker.WMH] > 0, rim & ~mask)
 
 
-def test_bright_spot_in_wmh_is_no_perivascular_space_but_one_beside_it_is():
+def test_bright_spot_in_wmh_is_no_perivascular_space_but_one_beside_it_is() -> None:
     lesion, spot = ball(GRID, DEEP_WHITE, 5.0), tube((-11.0, -11.0, 8.0), (0, 1, 0), 6.0, 1.0)
     prepared = scene(images=with_signal(Sequence.FLAIR, lesion, 140.0))
     assert not refine(prepared, WMH=lesion, EPVS=spot).labels[Marker.EPVS].any()
@@ -199,14 +207,14 @@ def test_bright_spot_in_wmh_is_no_perivascular_space_but_one_beside_it_is():
     assert np.array_equal(refine(prepared, WMH=lesion, EPVS=beside).labels[Marker.EPVS] > 0, beside)
 
 
-def test_microbleed_is_kept_as_a_ball_and_dropped_as_a_tube():
+def test_microbleed_is_kept_as_a_ball_and_dropped_as_a_tube() -> None:
     dot, vessel = ball(GRID, (11.0, -8.0, 8.0), 2.0), tube((-11.0, -14.0, 8.0), (0, 1, 0), 10.0, 1.2)
     refined = refine(CMB=dot | vessel)
     assert np.array_equal(refined.labels[Marker.CMB] > 0, dot)
     assert refined.dropped == {(Marker.CMB, "shaped like a vessel"): 1}
 
 
-def test_microbleed_that_continues_as_a_dark_vein_is_dropped_but_a_bulge_beside_it_is_kept():
+def test_microbleed_that_continues_as_a_dark_vein_is_dropped_but_a_bulge_beside_it_is_kept() -> None:
     vein = tube((-11.0, -14.0, 8.0), (0, 1, 0), 18.0, 1.2)
     dot = vein & ball(GRID, (-11.0, -5.0, 8.0), 1.8)
     assert refine(CMB=dot).labels[Marker.CMB].any()
@@ -216,13 +224,13 @@ def test_microbleed_that_continues_as_a_dark_vein_is_dropped_but_a_bulge_beside_
     assert refine(scene(images=dark), CMB=bulge).labels[Marker.CMB].any()
 
 
-def test_microbleed_size_and_place():
+def test_microbleed_size_and_place() -> None:
     assert refine(CMB=ball(GRID, (-24.0, 0.0, 0.0), 2.0)).labels[Marker.CMB].any()
     assert not refine(CMB=ball(GRID, (4.0, 2.0, 4.0), 1.8)).labels[Marker.CMB].any()
     assert not refine(CMB=ball(GRID, (-11.0, -8.0, 6.0), 6.0)).labels[Marker.CMB].any()
 
 
-def test_microbleed_and_wmh_may_overlap():
+def test_microbleed_and_wmh_may_overlap() -> None:
     dot, lesion = ball(GRID, DEEP_WHITE, 2.0), ball(GRID, DEEP_WHITE, 5.0)
     refined = refine(CMB=dot, WMH=lesion)
     assert np.array_equal(refined.labels[Marker.CMB] > 0, dot)
@@ -230,7 +238,7 @@ def test_microbleed_and_wmh_may_overlap():
 
 
 @pytest.mark.parametrize("orientation", ["LPS", "PIR", "SAL"])
-def test_order_and_direction_of_axes_change_nothing(orientation):
+def test_order_and_direction_of_axes_change_nothing(orientation: str) -> None:
     shape = {"LPS": (60, 64, 56), "PIR": (64, 56, 60), "SAL": (56, 64, 60)}[orientation]
     other = scene_grid(shape=shape, orientation=orientation)
     counts = []

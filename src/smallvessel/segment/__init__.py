@@ -53,7 +53,7 @@ def segment_with(prepared: Prepared, markers: tuple[Marker, ...], forward: Forwa
         labels = LabelMap(refined.labels[marker], prepared.grid)
         rated_on = next(sequence for sequence in MARKERS[marker].rated_on if sequence in prepared.images)
         chance = Volume(probability[marker], prepared.grid)
-        native_mask, native_probability = bring_to_native(labels, chance, prepared.native[rated_on])
+        native_mask, native_probability = bring_to_native(labels, chance, thresholds[marker].probability, prepared.native[rated_on])
         maps[marker] = MarkerMap(marker, chance, labels, refined.confidence[marker], rated_on, native_mask, native_probability)
     return Segmentation(maps, _steps(prepared, card, {m: t for m, t in thresholds.items() if m not in reasons}, refined))
 

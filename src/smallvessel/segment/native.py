@@ -11,13 +11,17 @@ from ..volume import Grid, LabelMap, Mask, Volume, resample
 SUBDIVISIONS = 3
 """An analysis voxel is cut into 3x3x3 points when a lesion's overlap with native voxels is counted."""
 
+TIE = 1e-3
 
-def bring_to_native(labels: LabelMap, probability: Volume, native: Native) -> tuple[Mask, Volume]:
+
+def bring_to_native(labels: LabelMap, probability: Volume, threshold: float, native: Native) -> tuple[Mask, Volume]:
     """The mask and the probability on a sequence's own grid, each interpolated once.
 
-    A native voxel belongs to the mask where the linearly interpolated mask is at least one half at its centre. A lesion that no
-    native voxel would represent, because it lies between the centres of thick slices, is drawn in the slice that holds
-    most of it, on the voxels with at least half of the largest overlap. Lesions outside the native field of view cannot be drawn.
+    A native voxel belongs to the mask where the linearly interpolated mask is more than one half at its centre; where it is exactly
+    one half (centres of 2 or 4 mm slices lie midway between two voxels of 1 mm), if the interpolated probability reaches
+    the threshold, so that ties neither swell nor shrink lesions. A lesion that no native voxel would represent, because it lies
+    between the centres of thick slices, is drawn in the slice that holds most of it, on the voxels with at least half of the
+    largest overlap. Lesions outside the native field of view cannot be drawn.
 
     Parameters
     ----------
@@ -25,6 +29,8 @@ def bring_to_native(labels: LabelMap, probability: Volume, native: Native) -> tu
         Lesions 1..n on the analysis grid.
     probability : Volume
         On the analysis grid.
+    threshold : float
+        Probability from which a voxel is lesion.
     native : Native
         The sequence's grid and its ``reference_from_native``.
 
@@ -33,14 +39,16 @@ def bring_to_native(labels: LabelMap, probability: Volume, native: Native) -> tu
     Mask, Volume
     """
     native_from_reference = native.reference_from_native.inverse()
-    drawn = resample(Mask(labels.data > 0, labels.grid), native.grid, native_from_reference).data.copy()
+    share = resample(Volume((labels.data > 0).astype(np.float32), labels.grid), native.grid, native_from_reference).data
+    chance = resample(probability, native.grid, native_from_reference)
+    drawn = (share > 0.5 + TIE) | ((share >= 0.5 - TIE) & (chance.data >= threshold))
     voxels = np.argwhere(labels.data > 0)
     of_lesion = labels.data[tuple(voxels.T)]
     native_voxels, in_view = _native_voxels(voxels.astype(float), labels.grid, native)
     seen = np.unique(of_lesion[in_view][drawn[tuple(native_voxels[in_view].T)]])
     for lesion in np.setdiff1d(of_lesion, seen):
         _draw_largest_overlap(drawn, voxels[of_lesion == lesion], labels.grid, native)
-    return Mask(drawn, native.grid), resample(probability, native.grid, native_from_reference)
+    return Mask(drawn, native.grid), chance
 
 
 def _native_voxels(voxels: NDArray[np.float64], grid: Grid, native: Native) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
