@@ -18,6 +18,7 @@ from ..simulate.acquisition import (
     Protocol,
     Sampling,
     acquire_signal,
+    apply_axes,
     draw_protocol,
     draw_sampling,
 )
@@ -112,7 +113,7 @@ class MarkerSamples:
             protocol = draw_protocol(sequence, rng, self.acquisition, is_reference=sequence == present[0])
             sampling = draw_sampling(protocol, patch.codes.shape, (at, at, at), rng, self.acquisition.label_blur_mm)  # type: ignore[arg-type]
             signal = render_signal(patch.tissues, maps, contrast, appearance)
-            acquired = acquire_signal(signal, protocol, sampling, generator)
+            acquired = apply_axes(sampling.target_from_native, acquire_signal(signal, protocol, sampling, generator))
             mean = float((shares * contrast.signal).sum()) * float(np.exp(rng.normal(0, SCALE_JITTER)))
             image[channel] = torch.clamp(acquired / mean, 0, CLIP) * mask_inside
             image[len(Sequence) + channel] = 1.0

@@ -209,10 +209,10 @@ def add_noise(native: torch.Tensor, protocol: Protocol, generator: torch.Generat
 
 
 def acquire_signal(signal: torch.Tensor, protocol: Protocol, sampling: Sampling, generator: torch.Generator) -> torch.Tensor:
-    """Signal on the anatomy through texture, slices, noise and field, onto the target grid."""
+    """Signal on the anatomy through texture, slices, noise and field: the image on its native voxels."""
     if protocol.texture > 0:
         signal = signal * (1 + protocol.texture * smooth_field(signal.shape, tuple(n // 3 + 2 for n in signal.shape), generator))  # type: ignore[arg-type]
     native = add_noise(apply_axes(sampling.native_from_fine, signal), protocol, generator)
     if protocol.bias_sd > 0:
         native = native * torch.exp(protocol.bias_sd * smooth_field(native.shape, (3, 3, 3), generator))  # type: ignore[arg-type]
-    return apply_axes(sampling.target_from_native, native)
+    return native

@@ -48,9 +48,9 @@ def draw_appearance(rng: np.random.Generator) -> Appearance:
     """Draw a session's appearance."""
     return Appearance(
         wmh={
-            Sequence.FLAIR: float(rng.uniform(1.18, 1.75)),
-            Sequence.T1W: float(rng.uniform(0.66, 0.92)),
-            Sequence.T2W: float(rng.uniform(1.25, 1.9)),
+            Sequence.FLAIR: float(rng.uniform(1.28, 1.8)),
+            Sequence.T1W: float(rng.uniform(0.64, 0.9)),
+            Sequence.T2W: float(rng.uniform(1.3, 1.95)),
             Sequence.SWI: float(rng.uniform(1.0, 1.15)),
         },
         cavity_fill=float(rng.beta(1.0, 3.0) * 0.7),

@@ -266,7 +266,7 @@ def _deep_wmh(
     )
     local *= ndimage.binary_dilation(allowed[box]) if radius < 3 else allowed[box]
     before[box] = np.maximum(before[box], local)
-    maps.strength[box] = np.maximum(maps.strength[box], local * np.float32(rng.uniform(0.4, 1.0)))
+    maps.strength[box] = np.maximum(maps.strength[box], local * np.float32(rng.uniform(0.5, 1.0)))
     if radius > 2 and rng.random() < 0.3:
         maps.black_hole[box] = np.maximum(maps.black_hole[box], local**2 * np.float32(rng.uniform(0.4, 1.0)))
 

@@ -1,0 +1,158 @@
+"""The two trainings as the command line runs them, from label maps to ONNX and card."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..errors import InputError
+from ..markers import Marker, Sequence
+from ..models import ModelCard, ModelName
+from ..structures import Structure
+from .anatomy_samples import AnatomySamples
+from .calibrate import calibrate, predict_patches
+from .export import compare_export, export_onnx, write_card
+from .heads import VALIDATION_HEADS, StoredHead, is_training_head, store_heads
+from .losses import anatomy_loss, marker_loss
+from .marker_samples import MarkerSamples
+from .network import UNetSettings
+from .train import TrainSettings, load_average, train_network
+
+NETWORKS: dict[ModelName, UNetSettings] = {
+    "anatomy": UNetSettings(inputs=1, outputs=len(Structure) + 1, widths=(32, 64, 96, 128)),
+    "markers": UNetSettings(inputs=2 * len(Sequence), outputs=len(Marker), widths=(32, 64, 96, 128)),
+}
+ANATOMY_PATCH = (64, 80, 64)
+MARKER_PATCH = 64
+EXPORT_TOLERANCE = 1e-2
+"""Largest difference of logits between the trained network and the exported file."""
+LIMITS: dict[ModelName, tuple[str, ...]] = {
+    "anatomy": (
+        "Trained on simulated images of 12 heads only; children, tumours and large strokes were not simulated.",
+        "Structures were judged on simulated heads; on real scans only the brain mask was measured.",
+    ),
+    "markers": (
+        "Trained on simulated images only. Lacunes, perivascular spaces and microbleeds were never measured on labelled real scans.",
+        "White matter hyperintensities were measured on three real multiple sclerosis patients, not on small vessel disease.",
+        "Not trained on infarcts, tumours or haemorrhages: exclude such patients, or their lesions.",
+    ),
+}
+
+
+def find_label_maps(folder: Path) -> tuple[Path, ...]:
+    """Label maps in a folder, sorted.
+
+    Raises
+    ------
+    InputError
+        When there is none.
+    """
+    maps = tuple(sorted(folder.glob("*.nii.gz")))
+    if not maps:
+        raise InputError(f"no label map in {folder}", "head-01.nii.gz, head-02.nii.gz, ...", "give the folder with --label-maps")
+    return maps
+
+
+def train(
+    name: ModelName,
+    label_maps: Path,
+    folder: Path,
+    settings: TrainSettings,
+    per_head: int,
+    device: str = "cpu",
+    init: Path | None = None,
+    on_step: Callable[[int, float], None] | None = None,
+    patch: int | None = None,
+) -> None:
+    """Train one of the two networks, or go on where it stopped.
+
+    Parameters
+    ----------
+    name : {"anatomy", "markers"}
+    label_maps : Path
+        Folder of heads; those held out for validation and test are left out.
+    folder : Path
+        Checkpoints and losses; deformed heads are kept in ``heads`` beside it, shared by both networks.
+    settings : TrainSettings
+    per_head : int
+        Deformations of each head.
+    patch : int, optional
+        Edge of the patches in voxels instead of the usual one.
+    """
+    maps = tuple(path for path in find_label_maps(label_maps) if is_training_head(path))
+    heads = store_heads(maps, folder.parent / "heads", per_head, settings.seed)
+    if name == "anatomy":
+        size = (patch, patch, patch) if patch else ANATOMY_PATCH
+        train_network(NETWORKS[name], AnatomySamples(heads, size, settings.seed), anatomy_loss, folder, settings, device, init, on_step)
+    else:
+        samples = MarkerSamples(heads, patch or MARKER_PATCH, settings.seed)
+        train_network(NETWORKS[name], samples, marker_loss, folder, settings, device, init, on_step)
+
+
+def validation_heads(label_maps: Path, folder: Path, per_head: int, seed: int) -> tuple[StoredHead, ...]:
+    """Deformed heads for thresholds: never trained on, never tested on."""
+    maps = tuple(path for path in find_label_maps(label_maps) if path.name.startswith(VALIDATION_HEADS))
+    return store_heads(maps, folder.parent / "heads-validation", per_head, seed)
+
+
+def export(name: ModelName, label_maps: Path, folder: Path, out: Path, command: str, seed: int, patches: int = 120) -> ModelCard:
+    """Write a trained network as ONNX with its card; the markers network is calibrated on validation heads first.
+
+    Parameters
+    ----------
+    out : Path
+        Where ``NAME.onnx`` and ``NAME.card.json`` go.
+    command : str
+        How the network was trained, for the card.
+    patches : int
+        Batches of validation patches for the calibration.
+
+    Raises
+    ------
+    InputError
+        When the exported file does not compute what the network does.
+    """
+    model, step = load_average(folder)
+    points: dict[str, Any] = {}
+    if name == "markers":
+        samples = MarkerSamples(validation_heads(label_maps, folder, 4, seed), MARKER_PATCH, seed + 1)
+        points = {str(marker): asdict(point) for marker, point in calibrate(predict_patches(model, samples, patches)).items()}
+    sha256 = export_onnx(model, out / f"{name}.onnx")
+    card = ModelCard(
+        name=name,
+        version=__version__,
+        file=f"{name}.onnx",
+        sha256=sha256,
+        spacing_mm=2.0 if name == "anatomy" else 1.0,
+        inputs=("image",) if name == "anatomy" else (*map(str, Sequence), *(f"{sequence} present" for sequence in Sequence)),
+        outputs=(*(s.name for s in Structure), "RIGHT") if name == "anatomy" else tuple(map(str, Marker)),
+        thresholds={m: {"probability": p["probability"], "min_volume_mm3": p["min_volume_mm3"]} for m, p in points.items()},
+        temperature={m: p["temperature"] for m, p in points.items()},
+        training={
+            "command": command,
+            "commit": _commit(),
+            "seed": seed,
+            "steps": step,
+            "platform": platform.machine(),
+            "data": "simulated images of heads 01 to 12 of the SynthSeg training label maps (Apache-2.0)",
+            "held out": "head 13 for thresholds, heads 14 to 16 for tests",
+        },
+        results={m: {"data": "simulated patches of head 13", "dice": p["dice"], "lesion_f1": p["f1"]} for m, p in points.items()},
+        limits=LIMITS[name],
+    )
+    write_card(card, out)
+    difference = compare_export(model, card, out)
+    if difference > EXPORT_TOLERANCE:
+        raise InputError(f"an exported network whose logits differ by {difference:.3g}", f"below {EXPORT_TOLERANCE}", "report this")
+    return card
+
+
+def _commit() -> str:
+    here = Path(__file__).parent
+    found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=False)
+    return found.stdout.strip() or "unknown"
