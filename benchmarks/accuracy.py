@@ -1,0 +1,99 @@
+#!/usr/bin/env python3
+"""Accuracy on simulated sessions with known truth, and on real scans with reference masks and matrices.
+
+    python benchmarks/accuracy.py simulated FOLDER [--note "heads 14 to 16, held out of training"]
+    python benchmarks/accuracy.py real [--data ../shared/data]
+
+Sessions that were measured before with the same inputs, settings and weights are not measured again (--work keeps them).
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from pathlib import Path
+
+import real_scans
+import simulated
+from machine import describe_machine, machine_markdown, write_result
+from smallvessel.config import Settings
+from smallvessel.intake.bids import find_sessions
+from smallvessel.run import Outcome, run_sessions
+
+ROOT = Path(__file__).resolve().parent.parent
+SETTINGS = Settings(write_probability=False, write_report=False)
+
+
+def measure(data: Path, out: Path, jobs: int) -> None:
+    """Run the pipeline on a BIDS folder; finished sessions are kept, and failed ones are told and stay out of the comparison."""
+
+    def tell(outcome: Outcome) -> None:
+        reason = f": {outcome.failure.message}" if outcome.failure else ""
+        print(f"{outcome.id} {outcome.status} in {outcome.seconds:.0f} s{reason}", file=sys.stderr, flush=True)
+
+    run_sessions(find_sessions(data), out, SETTINGS, jobs=jobs, notify=tell)
+
+
+def evaluate_simulated(folder: Path, out: Path, note: str) -> str:
+    """Compare the pipeline's masks with the truth of simulated sessions and write the result."""
+    scores, missing = simulated.score_folder(folder, out)
+    summaries = simulated.summarise(scores)
+    machine = describe_machine()
+    markdown = simulated.to_markdown(summaries, missing, note) + "\n" + machine_markdown(machine)
+    record = {
+        "simulated": True,
+        "note": note,
+        "markers": {str(summary.marker): simulated.to_record(summary) for summary in summaries},
+        "sessions": [simulated.score_record(score) for score in scores],
+        "not_measured": missing,
+        "machine": machine,
+    }
+    write_result("accuracy_simulated", markdown, record)
+    return markdown
+
+
+def evaluate_real(data: Path, openms_out: Path, wmh_out: Path) -> str:
+    """Compare the pipeline's results with the references of real scans and write the result."""
+    brains, registrations = real_scans.score_openms(data / "openms-bids", openms_out)
+    lesions = real_scans.score_wmh(data / "wmh-labelled-bids", wmh_out)
+    machine = describe_machine()
+    markdown = real_scans.to_markdown(brains, registrations, lesions) + "\n" + machine_markdown(machine)
+    record = {
+        "brain_dice": [{**row, "dice": _plain(row["dice"])} for row in brains],
+        "registration_mm": [{**row, "error_mm": _plain(row["error_mm"])} for row in registrations],
+        "wmh_dice": {case: {tool: _plain(value) for tool, value in row.items()} for case, row in lesions.items()},
+        "machine": machine,
+    }
+    write_result("accuracy_real", markdown, record)
+    return markdown
+
+
+def _plain(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def main() -> None:
+    """Run the chosen part and write its result."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=("simulated", "real"))
+    parser.add_argument("folder", type=Path, nargs="?", help="simulated BIDS folder with derivatives/truth")
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="real scans")
+    parser.add_argument("--work", type=Path, default=ROOT / "runs" / "accuracy", help="where the results of the sessions are kept")
+    parser.add_argument("--note", default="", help="a sentence on the sessions, for the table")
+    parser.add_argument("--jobs", type=int, default=1)
+    options = parser.parse_args()
+    if options.part == "real":
+        for name in ("openms-bids", "wmh-labelled-bids"):
+            measure(options.data / name, options.work / name, options.jobs)
+        print(evaluate_real(options.data, options.work / "openms-bids", options.work / "wmh-labelled-bids"))
+        return
+    if options.folder is None:
+        parser.error("name the folder with the simulated sessions")
+    out = options.work / f"simulated-{options.folder.resolve().name}"
+    measure(options.folder, out, options.jobs)
+    print(evaluate_simulated(options.folder, out, options.note))
+
+
+if __name__ == "__main__":
+    main()

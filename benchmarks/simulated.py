@@ -1,0 +1,247 @@
+"""Accuracy on simulated sessions: their lesions are known to the voxel. Nothing here is real.
+
+Predictions are compared on the truth's grid: the prediction's mask on the analysis grid takes the nearest voxel there, so
+that lesions of a single voxel are neither lost nor blurred. Intervals are 95 % bootstrap intervals over sessions.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from machine import markdown_table
+from smallvessel.derivatives import session_files
+from smallvessel.evaluate import (
+    CENTRE_DISTANCE_MM,
+    Estimate,
+    LesionMetrics,
+    bootstrap,
+    compare_voxels,
+    false_positives_per_scan,
+    match_by_distance,
+    match_by_overlap,
+    pearson,
+    pool_lesions,
+    positivity_without_lesions,
+)
+from smallvessel.intake.bids import find_sessions
+from smallvessel.markers import Marker
+from smallvessel.markers import Sequence as MrSequence
+from smallvessel.records import NotAssessed, SessionId
+from smallvessel.volume import LabelMap, Mask, read_mask, resample
+
+
+@dataclass(frozen=True)
+class Score:
+    """One marker of one session. ``dice`` is NaN when both masks are empty."""
+
+    session: str
+    marker: Marker
+    reference_ml: float
+    prediction_ml: float
+    dice: float
+    by_overlap: LesionMetrics
+    by_distance: LesionMetrics
+
+    @property
+    def common_ml(self) -> float:
+        return 0.0 if math.isnan(self.dice) else self.dice * (self.reference_ml + self.prediction_ml) / 2
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One marker over all sessions on which it was assessed and has a truth."""
+
+    marker: Marker
+    n: int
+    n_with_lesions: int
+    n_lesions: int
+    dice_mean: Estimate | NotAssessed
+    dice_pooled: Estimate | NotAssessed
+    f1_overlap: Estimate | NotAssessed
+    f1_distance: Estimate | NotAssessed
+    recall: float | NotAssessed
+    precision: float | NotAssessed
+    false_per_session: float | NotAssessed
+    positivity: float | NotAssessed
+    volume_r: Estimate | NotAssessed
+
+
+def truth_path(folder: Path, id: SessionId, marker: Marker) -> Path:
+    """Where a simulated folder keeps the true mask of a marker."""
+    return folder / "derivatives" / "truth" / session_files(id).folder / "anat" / f"{id}_label-{marker}_mask.nii.gz"
+
+
+def score_folder(folder: Path, out: Path) -> tuple[list[Score], list[str]]:
+    """Compare every session of a simulated folder with its truth.
+
+    Returns
+    -------
+    scores : list of Score
+    missing : list of str
+        What has a truth and was not measured, and why.
+    """
+    scores, missing = [], []
+    for source in find_sessions(folder):
+        record_path = out / session_files(source.id).measures
+        truths = {marker: path for marker in Marker if (path := truth_path(folder, source.id, marker)).exists()}
+        if not record_path.exists():
+            missing.append(f"{source.id}: the session failed, see logs/{source.id}.log")
+            continue
+        record = json.loads(record_path.read_text(encoding="utf-8"))
+        for marker, path in truths.items():
+            if "not_assessed" in record["markers"][marker]:
+                missing.append(f"{source.id}, {marker}: {record['markers'][marker]['not_assessed']}")
+                continue
+            reference = MrSequence(record["reference"])
+            predicted = read_mask(out / session_files(source.id).image(reference, f"label-{marker}_mask", "1mm"))
+            scores.append(score_mask(str(source.id), marker, predicted, read_mask(path)))
+    return scores, missing
+
+
+def score_mask(session: str, marker: Marker, predicted: Mask, truth: Mask) -> Score:
+    """Compare one mask on the analysis grid with the truth on its own grid, both in the reference image's world."""
+    labels = resample(LabelMap(predicted.data.astype(np.int32), predicted.grid), truth.grid)
+    prediction = Mask(labels.data > 0, truth.grid)
+    voxels = compare_voxels(prediction, truth)
+    return Score(
+        session=session,
+        marker=marker,
+        reference_ml=voxels.reference_ml,
+        prediction_ml=voxels.prediction_ml,
+        dice=math.nan if isinstance(voxels.dice, NotAssessed) else voxels.dice,
+        by_overlap=match_by_overlap(prediction, truth),
+        by_distance=match_by_distance(prediction, truth, CENTRE_DISTANCE_MM),
+    )
+
+
+def summarise(scores: Sequence[Score]) -> list[Summary]:
+    """One summary per marker, in the markers' order; markers without a session are left out."""
+    return [summarise_marker(mine) for marker in Marker if (mine := [score for score in scores if score.marker is marker])]
+
+
+def summarise_marker(scores: Sequence[Score]) -> Summary:
+    """All sessions of one marker. Dice is averaged over the sessions with true lesions; counts are pooled over all."""
+    overlap, distance = [score.by_overlap for score in scores], [score.by_distance for score in scores]
+    with_lesions = [score for score in scores if score.reference_ml > 0]
+    volumes = np.array([[score.reference_ml, score.prediction_ml, score.common_ml] for score in scores])
+    pooled = pool_lesions(overlap)
+    return Summary(
+        marker=scores[0].marker,
+        n=len(scores),
+        n_with_lesions=len(with_lesions),
+        n_lesions=pooled.n_reference,
+        dice_mean=bootstrap(lambda values: float(np.mean(values)), [score.dice for score in with_lesions]),
+        dice_pooled=bootstrap(_pooled_dice, volumes),
+        f1_overlap=bootstrap(_pooled_f1, _counts(overlap)),
+        f1_distance=bootstrap(_pooled_f1, _counts(distance)),
+        recall=pooled.recall,
+        precision=pooled.precision,
+        false_per_session=false_positives_per_scan(overlap),
+        positivity=positivity_without_lesions(overlap),
+        volume_r=pearson(volumes[:, 0], volumes[:, 1]),
+    )
+
+
+def to_markdown(summaries: Iterable[Summary], missing: Sequence[str], note: str) -> str:
+    """The result as Markdown; its first line says that the sessions are simulated."""
+    rows = [
+        (
+            str(summary.marker),
+            f"{summary.n} ({summary.n_with_lesions})",
+            str(summary.n_lesions),
+            _text(summary.dice_mean),
+            _text(summary.dice_pooled),
+            _text(summary.f1_overlap),
+            _text(summary.f1_distance),
+            _text(summary.recall),
+            _text(summary.precision),
+            _text(summary.false_per_session),
+            _text(summary.positivity),
+            _text(summary.volume_r),
+        )
+        for summary in summaries
+    ]
+    header = (
+        "marker",
+        "sessions (with lesions)",
+        "lesions",
+        "Dice, mean",
+        "Dice, pooled",
+        "F1, any overlap",
+        f"F1, centres ≤ {CENTRE_DISTANCE_MM:g} mm",
+        "recall",
+        "precision",
+        "false lesions per session",
+        "lesion-free sessions positive",
+        "Pearson r of volumes",
+    )
+    left_out = "".join(f"- {line}\n" for line in missing)
+    return (
+        "**SIMULATED** sessions: images and lesions are made by the simulator, nothing here is a real patient.\n\n"
+        "# Accuracy on simulated sessions\n\n" + (f"{note}\n\n" if note else "") + markdown_table(header, rows) + "\n"
+        "In brackets: 95 % bootstrap intervals over sessions (Pearson: Fisher's). Mean Dice is over the sessions with true lesions; pooled "
+        "Dice, F1, recall and precision count all sessions' voxels or lesions together (recall and precision by any overlap).\n"
+        + (f"\nNot compared:\n\n{left_out}" if missing else "")
+    )
+
+
+def to_record(summary: Summary) -> dict[str, Any]:
+    """A summary as plain values; None where something is not assessed."""
+    return {name: _plain(value) for name, value in vars(summary).items() if name != "marker"}
+
+
+def score_record(score: Score) -> dict[str, Any]:
+    """A session's score as plain values."""
+    return {
+        "session": score.session,
+        "marker": str(score.marker),
+        "reference_ml": round(score.reference_ml, 4),
+        "prediction_ml": round(score.prediction_ml, 4),
+        "dice": None if math.isnan(score.dice) else round(score.dice, 4),
+        "lesions_reference": score.by_overlap.n_reference,
+        "lesions_prediction": score.by_overlap.n_prediction,
+        "found": score.by_overlap.n_found,
+        "false": score.by_overlap.n_false,
+        "paired_by_distance": score.by_distance.n_true,
+    }
+
+
+def _counts(scans: Iterable[LesionMetrics]) -> NDArray[np.float64]:
+    return np.array([[scan.n_reference, scan.n_prediction, scan.n_found, scan.n_true] for scan in scans], float)
+
+
+def _pooled_f1(counts: NDArray[np.float64]) -> float:
+    n_reference, n_prediction, n_found, n_true = (int(total) for total in counts.sum(axis=0))
+    f1 = LesionMetrics("pooled", n_reference, n_prediction, n_found, n_true).f1
+    return math.nan if isinstance(f1, NotAssessed) else f1
+
+
+def _pooled_dice(volumes: NDArray[np.float64]) -> float:
+    reference, prediction, common = volumes.sum(axis=0)
+    return float(2 * common / (reference + prediction)) if reference + prediction > 0 else math.nan
+
+
+def _text(value: Estimate | float | NotAssessed) -> str:
+    if isinstance(value, NotAssessed):
+        return "n/a"
+    if isinstance(value, float):
+        return f"{value:.2f}"
+    interval = "" if math.isnan(value.low) else f" ({value.low:.2f} to {value.high:.2f})"
+    return f"{value.value:.2f}{interval}"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, NotAssessed):
+        return None
+    if isinstance(value, Estimate):
+        bounds = [None if math.isnan(bound) else round(bound, 4) for bound in (value.low, value.high)]
+        return {"value": round(value.value, 4), "low": bounds[0], "high": bounds[1], "n": value.n}
+    return round(value, 4) if isinstance(value, float) else value
