@@ -1,0 +1,1 @@
+"""Training of the two networks on simulated images. Needs torch: ``pip install smallvessel[train]``."""

@@ -26,7 +26,8 @@ from .heads import StoredHead
 
 SPACING_MM = 2.0
 STRUCTURE_CHANNELS = len(Structure)
-SEQUENCE_SHARES = ((Sequence.FLAIR, 0.35), (Sequence.T1W, 0.25), (Sequence.T2W, 0.25), (Sequence.SWI, 0.15))
+SEQUENCES = tuple(Sequence)
+SEQUENCE_SHARES = (0.35, 0.25, 0.25, 0.15)
 
 _STRUCTURE_OF_TISSUE = np.zeros(RIGHT_BIT, np.uint8)
 _STRUCTURE_OF_TISSUE[:STRUCTURE_CHANNELS] = np.arange(STRUCTURE_CHANNELS)
@@ -71,7 +72,7 @@ class AnatomySamples:
 
 def _cut_neck(codes: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
     """Fields of view end anywhere between the lower jaw and just below (or above) the lowest slice of the brain."""
-    brain = np.flatnonzero(brain_structure_mask(codes[::2, ::2] & (RIGHT_BIT - 1)).any((0, 1)))
+    brain = np.flatnonzero(brain_structure_mask(codes[::2, ::2] & np.uint8(RIGHT_BIT - 1)).any((0, 1)))
     bottom, top = int(brain[0]), int(brain[-1])
     low = int(max(bottom - rng.uniform(-8, 80), 0)) if rng.random() < 0.8 else 0
     high = int(min(top + rng.uniform(-3, 30), codes.shape[2]))
@@ -102,8 +103,7 @@ def render_head(
     target : tensor of uint8, same shape
         Structure code, plus 64 on the right.
     """
-    names, shares = zip(*SEQUENCE_SHARES, strict=True)
-    sequence = names[int(rng.choice(len(names), p=shares))]
+    sequence = SEQUENCES[int(rng.choice(len(SEQUENCES), p=SEQUENCE_SHARES))]
     contrast = draw_contrast(sequence, rng, contrast_settings)
     protocol = draw_protocol(sequence, rng, acquisition_settings)
     tissues = codes & np.uint8(RIGHT_BIT - 1)

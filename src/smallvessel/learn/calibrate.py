@@ -18,6 +18,9 @@ THRESHOLDS = np.round(np.arange(0.2, 0.86, 0.05), 2)
 LEAST_VOLUMES_MM3 = (1.0, 2.0, 3.0, 5.0, 8.0, 12.0)
 CUBE = np.ones((3, 3, 3))
 
+Patch = tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]
+"""Logits, labels and known voxels of one patch."""
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -41,18 +44,17 @@ class Calibration:
 
 
 @torch.no_grad()
-def predict_patches(model: UNet, samples: MarkerSamples, count: int) -> list[tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]]:
+def predict_patches(model: UNet, samples: MarkerSamples, count: int) -> list[Patch]:
     """Logits, labels and known voxels, each (4, x, y, z), of ``count`` patches."""
-    out = []
+    out: list[Patch] = []
     for number in range(count):
         image, label, weight = samples[number]
         logits = model(image)
-        for index in range(image.shape[0]):
-            out.append((logits[index].numpy(), label[index].numpy() > 0.5, weight[index].numpy() > 0))
+        out += list(zip(logits.numpy(), label.numpy() > 0.5, weight.numpy() > 0, strict=True))
     return out
 
 
-def calibrate(patches: list[tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]]) -> Mapping[Marker, Calibration]:
+def calibrate(patches: list[Patch]) -> Mapping[Marker, Calibration]:
     """Fit each marker's temperature and choose its operating point."""
     found = {}
     for index, marker in enumerate(Marker):
@@ -62,7 +64,7 @@ def calibrate(patches: list[tuple[NDArray[np.float32], NDArray[np.bool_], NDArra
     return found
 
 
-def _fit_temperature(known: list[tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]]) -> float:
+def _fit_temperature(known: list[Patch]) -> float:
     logits = np.concatenate([logit[weight] for logit, _, weight in known]).astype(np.float64)
     labels = np.concatenate([label[weight] for _, label, weight in known])
 
@@ -74,7 +76,7 @@ def _fit_temperature(known: list[tuple[NDArray[np.float32], NDArray[np.bool_], N
     return float(np.exp(best.x))
 
 
-def _choose_point(known: list[tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]], temperature: float) -> Calibration:
+def _choose_point(known: list[Patch], temperature: float) -> Calibration:
     points = [(float(p), v) for p in THRESHOLDS for v in LEAST_VOLUMES_MM3]
     counts = {point: np.zeros(7) for point in points}
     for logit, label, weight in known:

@@ -154,7 +154,7 @@ def _cut_patch(
         return out
 
     parts = [cut(part, fill) for part, fill in ((brain.codes, 0), (brain.ventricle_mm, 60), (brain.surface_mm, 0), (brain.nuclei_mm, 60))]
-    mask = ndimage.binary_dilation(cut(coarse_mask, 0, 2), np.ones((3, 3, 3)), iterations=int(rng.integers(1, 3)))
+    mask = ndimage.binary_dilation(cut(coarse_mask, 0, 2), np.ones((3, 3, 3), np.bool_), iterations=int(rng.integers(1, 3)))
     inside_mask = np.repeat(np.repeat(np.repeat(mask, 2, 0), 2, 1), 2, 2)
     if rng.random() < 0.5:
         parts = [np.ascontiguousarray(part[::-1]) for part in parts]

@@ -105,7 +105,8 @@ def train_network(
     """
     torch.manual_seed(settings.seed)
     folder.mkdir(parents=True, exist_ok=True)
-    model = UNet(network).to(device).to(memory_format=torch.channels_last_3d)
+    model = UNet(network).to(device)
+    model.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     average = UNet(network).to(device)
     average.load_state_dict(model.state_dict())
     optimiser = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
@@ -155,7 +156,7 @@ def train_network(
         with autocast:
             logits = model(image.contiguous(memory_format=torch.channels_last_3d))
         value = loss(logits.float(), *target)
-        value.backward()
+        torch.autograd.backward(value)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
         optimiser.step()
         _average(average, model, min(settings.average_decay, (step + 1) / (step + 10)))

@@ -1,0 +1,1 @@
+"""Simulated patients: anatomy, lesions, sequences, acquisition; one file each."""

@@ -76,6 +76,7 @@ def draw_protocol(
         spacing[axis] = rng.uniform(*thick)
         profile[axis] = spacing[axis] * (1 - rng.uniform(*settings.gap_share))
     low, high = np.log(settings.noise)
+    shift = np.zeros(3) if is_reference else rng.normal(0, settings.shift_mm, 3)
     return Protocol(
         sequence=sequence,
         spacing_mm=(float(spacing[0]), float(spacing[1]), float(spacing[2])),
@@ -84,7 +85,7 @@ def draw_protocol(
         bias_sd=float(rng.uniform(*settings.bias_sd)),
         texture=float(rng.uniform(*settings.texture)),
         ghost=float(rng.uniform(0.0, 0.06)) if rng.random() < 0.15 else 0.0,
-        shift_mm=(0.0, 0.0, 0.0) if is_reference else tuple(rng.normal(0, settings.shift_mm, 3)),  # type: ignore[arg-type]
+        shift_mm=(float(shift[0]), float(shift[1]), float(shift[2])),
     )
 
 
@@ -115,7 +116,7 @@ def sampling_matrix(n_fine: int, centres_mm: NDArray[np.float64], profile_mm: fl
     # integral over a fine voxel of box * Gaussian, by the antiderivative of the error function at the voxel's ends
     def ramp(x: NDArray[np.float64]) -> NDArray[np.float64]:
         u = x / scale
-        return scale * (u * erf(u) + np.exp(-(u**2)) / np.sqrt(np.pi))
+        return np.asarray(scale * (u * erf(u) + np.exp(-(u**2)) / np.sqrt(np.pi)), np.float64)
 
     weights = ramp(left + 1 + half) - ramp(left + half) - ramp(left + 1 - half) + ramp(left - half)
     total = weights.sum(1, keepdims=True)
@@ -179,7 +180,7 @@ def draw_sampling(
     forward, back, centres = [], [], []
     for axis in range(3):
         step = protocol.spacing_mm[axis]
-        at = np.arange(rng.uniform(-0.5, 0.5) * step, shape[axis] - 1 + 0.5 * step, step)
+        at = np.arange(rng.uniform(-0.5, 0.5) * step, shape[axis] - 1 + 0.5 * step, step, np.float64)
         forward.append(torch.from_numpy(sampling_matrix(shape[axis], at, protocol.profile_mm[axis], label_blur_mm)).to(device))
         back.append(torch.from_numpy(interpolation_matrix(at, targets_mm[axis] + protocol.shift_mm[axis])).to(device))
         centres.append(at)

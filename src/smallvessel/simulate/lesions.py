@@ -15,8 +15,19 @@ from scipy import ndimage
 from ..markers import Marker
 from ..structures import Structure
 from .anatomy import BrainMaps, Tissue
-
-FloatMap = NDArray[np.float32]
+from .forms import (
+    FloatMap,
+    bent_path,
+    draw_count,
+    ellipsoid,
+    paint,
+    pick_voxels,
+    random_axes,
+    sigmoid,
+    smooth_noise,
+    stamp_tube,
+    unit_vector,
+)
 
 
 @dataclass(frozen=True)
@@ -100,117 +111,6 @@ class LesionMaps:
     counts: dict[Marker, int] = field(default_factory=dict)
 
 
-def _smooth_noise(shape: tuple[int, ...], spacing_mm: float, rng: np.random.Generator) -> FloatMap:
-    knots = tuple(int(np.ceil(n / spacing_mm)) + 2 for n in shape)
-    values = rng.standard_normal(knots, dtype=np.float32)
-    field_ = values
-    for axis, n in enumerate(shape):
-        at = (np.arange(n) + rng.uniform(0, spacing_mm)) / spacing_mm
-        low = np.minimum(at.astype(int), knots[axis] - 2)
-        part = (at - low).astype(np.float32)
-        part = part * part * (3 - 2 * part)
-        part = part.reshape([-1 if i == axis else 1 for i in range(3)])
-        field_ = np.take(field_, low, axis) * (1 - part) + np.take(field_, low + 1, axis) * part
-    return field_ * np.float32(1.4)
-
-
-def _sigmoid(x: FloatMap) -> FloatMap:
-    return np.asarray(1 / (1 + np.exp(-np.clip(x, -30, 30))), np.float32)
-
-
-def _pick(weight: FloatMap, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Voxels drawn with probability proportional to ``weight``, shape (count, 3)."""
-    if count == 0:
-        return np.zeros((0, 3), np.int64)
-    cumulative = np.cumsum(weight.ravel(), dtype=np.float64)
-    if cumulative[-1] <= 0:
-        return np.zeros((0, 3), np.int64)
-    flat = np.searchsorted(cumulative, rng.uniform(0, cumulative[-1], count))
-    return np.stack(np.unravel_index(np.minimum(flat, weight.size - 1), weight.shape), 1)
-
-
-def _count(density_per_l: float, weight: FloatMap, rng: np.random.Generator) -> int:
-    return int(rng.poisson(density_per_l * float(np.count_nonzero(weight)) * 1e-6))
-
-
-def _paint(
-    target: FloatMap, centre: NDArray[np.float64], reach_mm: float, fraction_of: object, supersample: int = 1
-) -> tuple[slice, slice, slice] | None:
-    """Evaluate ``fraction_of(points)`` around a centre and keep the maximum with what is there. Returns the box painted."""
-    low = np.maximum(np.floor(centre - reach_mm).astype(int), 0)
-    high = np.minimum(np.ceil(centre + reach_mm).astype(int) + 1, target.shape)
-    if (high <= low).any():
-        return None
-    axes = [
-        (np.arange((h - l) * supersample, dtype=np.float32) + 0.5) / supersample - 0.5 + l - c
-        for l, h, c in zip(low, high, centre, strict=True)  # noqa: E741
-    ]
-    points = np.stack(np.meshgrid(*axes, indexing="ij"))
-    fine = np.asarray(fraction_of(points), np.float32)  # type: ignore[operator]
-    if supersample > 1:
-        s, n = supersample, high - low
-        fine = fine.reshape(n[0], s, n[1], s, n[2], s).mean((1, 3, 5))
-    box = (slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], high[2]))
-    target[box] = np.maximum(target[box], fine)
-    return box
-
-
-def _random_axes(rng: np.random.Generator) -> NDArray[np.float64]:
-    q, _ = np.linalg.qr(rng.normal(size=(3, 3)))
-    return np.asarray(q)
-
-
-def _ellipsoid(
-    radii_mm: NDArray[np.float64], axes: NDArray[np.float64], roughness: float, rng: np.random.Generator, edge_mm: float
-) -> object:
-    """A blob whose radius wobbles with direction; soft within ``edge_mm``."""
-    waves = rng.normal(size=(5, 3)) * 2.2
-    phases, weights = rng.uniform(0, 2 * np.pi, 5), rng.normal(size=5) * roughness / np.sqrt(5)
-    mean = float(np.prod(radii_mm) ** (1 / 3))
-
-    def fraction(points: FloatMap) -> FloatMap:
-        local = np.tensordot(axes.astype(np.float32), points, 1)
-        scaled = local / radii_mm[:, None, None, None].astype(np.float32)
-        distance = np.sqrt((scaled**2).sum(0)) + 1e-6
-        wobble = np.ones_like(distance)
-        if roughness > 0:
-            direction = scaled / distance
-            for wave, phase, weight in zip(waves, phases, weights, strict=True):
-                wobble += np.float32(weight) * np.sin(np.tensordot(wave.astype(np.float32), direction, 1) + np.float32(phase))
-        return _sigmoid((wobble - distance) * np.float32(mean / max(edge_mm, 0.05)) * 2)
-
-    return fraction
-
-
-def _stamp_tube(target: FloatMap, path: NDArray[np.float64], radii_mm: NDArray[np.float64]) -> None:
-    """Draw a bent tube along a path of voxel coordinates, radii interpolated, as the share of each voxel that it fills."""
-    steps = max(int(np.linalg.norm(np.diff(path, axis=0), axis=1).sum() / 0.4), 2)
-    t = np.linspace(0, len(path) - 1, steps)
-    points = np.stack([np.interp(t, np.arange(len(path)), path[:, axis]) for axis in range(3)], 1)
-    radius = np.interp(t, np.arange(len(path)), radii_mm)
-    reach = int(np.ceil(radii_mm.max() + 0.5))
-    offsets = np.stack(np.meshgrid(*[np.arange(-reach, reach + 1)] * 3, indexing="ij"), -1).reshape(-1, 3)
-    voxels = np.rint(points).astype(int)[:, None] + offsets
-    distance = np.sqrt(((voxels - points[:, None]) ** 2).sum(-1))
-    width = np.minimum(2 * radius, 1.0)[:, None]
-    # a tube thinner than a voxel fills its width's share of the two directions across
-    share = np.clip(radius[:, None] + 0.5 - distance, 0, width) * np.minimum(0.85 * width + 0.15 * width**2, 1)
-    inside = ((voxels >= 0) & (voxels < target.shape)).all(-1) & (share > 0)
-    flat = np.ravel_multi_index(tuple(voxels[inside].T), target.shape)
-    np.maximum.at(target.reshape(-1), flat, share[inside].astype(np.float32))
-
-
-def _unit(vector: NDArray[np.float64]) -> NDArray[np.float64]:
-    return vector / (np.linalg.norm(vector) + 1e-6)
-
-
-def _bent_path(direction: NDArray[np.float64], length_mm: float, rng: np.random.Generator) -> NDArray[np.float64]:
-    side = _unit(np.cross(direction, rng.normal(size=3)))
-    bend = rng.normal(0, 0.12) * length_mm
-    t = np.linspace(-0.5, 0.5, 4)[:, None]
-    return t * length_mm * direction + (0.25 - t**2) * 4 * bend * side * 0.5
-
-
 def _draw_wmh(maps: LesionMaps, brain: BrainMaps, burden: Burden, rng: np.random.Generator) -> None:
     tissues = brain.tissues
     shape = tissues.shape
@@ -220,10 +120,10 @@ def _draw_wmh(maps: LesionMaps, brain: BrainMaps, burden: Burden, rng: np.random
     fraction = maps.fraction[Marker.WMH]
     if burden.rim_mm > 0:
         # thick at the horns and where small arteries end, thin or absent elsewhere
-        patchy = _smooth_noise(shape, float(rng.uniform(9, 22)), rng) + 0.6 * _smooth_noise(shape, 5.0, rng)
+        patchy = smooth_noise(shape, float(rng.uniform(9, 22)), rng) + 0.6 * smooth_noise(shape, 5.0, rng)
         thickness = burden.rim_mm * np.exp(np.clip(0.75 * patchy, -2.2, 1.1))
         thickness = np.minimum(thickness, 0.9 * (ventricle + surface) * rng.uniform(0.7, 1.1))
-        rim = _sigmoid((thickness - ventricle + 0.5) / np.float32(rng.uniform(0.35, 0.9))) * white
+        rim = sigmoid((thickness - ventricle + 0.5) / np.float32(rng.uniform(0.35, 0.9))) * white
         rim[(ventricle > 45) | (thickness < 0.9)] = 0
         fraction[:] = np.maximum(fraction, rim)
         maps.strength[:] = np.maximum(maps.strength, rim * np.float32(rng.uniform(0.6, 1.0)) * np.clip(1 + 0.15 * patchy, 0.6, 1.2))
@@ -231,15 +131,15 @@ def _draw_wmh(maps: LesionMaps, brain: BrainMaps, burden: Burden, rng: np.random
         weight = (white & (surface > 1)).astype(np.float32) * (
             0.25 + np.exp(-(((ventricle - 9) / 9.0) ** 2)) + 0.5 * np.exp(-(((surface - 4) / 3.0) ** 2))
         )
-        weight *= np.exp(0.8 * _smooth_noise(shape, 20.0, rng))
-        number = _count(burden.deep_wmh_per_l, weight, rng)
-        for at in _pick(weight, number, rng):
+        weight *= np.exp(0.8 * smooth_noise(shape, 20.0, rng))
+        number = draw_count(burden.deep_wmh_per_l, weight, rng)
+        for at in pick_voxels(weight, number, rng):
             _deep_wmh(maps, at, rng, white)
         maps.counts[Marker.WMH] = number
         other = np.isin(tissues, (Structure.BRAINSTEM, Structure.THALAMUS, Structure.CEREBELLAR_WHITE, Structure.PUTAMEN)).astype(
             np.float32
         )
-        for at in _pick(other, _count(0.25 * burden.deep_wmh_per_l, other, rng), rng):
+        for at in pick_voxels(other, draw_count(0.25 * burden.deep_wmh_per_l, other, rng), rng):
             _deep_wmh(maps, at, rng, other > 0, largest_mm=4.0)
 
 
@@ -258,11 +158,11 @@ def _deep_wmh(
     high = np.minimum(np.ceil(at + reach).astype(int) + 1, before.shape)
     box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
     local = np.zeros(tuple(high - low), np.float32)
-    _paint(
+    paint(
         local,
         at - low.astype(float) + rng.uniform(-0.5, 0.5, 3),
         reach,
-        _ellipsoid(radii, _random_axes(rng), 0.45, rng, float(rng.uniform(0.4, 0.9))),
+        ellipsoid(radii, random_axes(rng), 0.45, rng, float(rng.uniform(0.4, 0.9))),
     )
     local *= ndimage.binary_dilation(allowed[box]) if radius < 3 else allowed[box]
     before[box] = np.maximum(before[box], local)
@@ -278,17 +178,17 @@ def _draw_lacunes(maps: LesionMaps, brain: BrainMaps, burden: Burden, rng: np.ra
     weight += 1.6 * np.isin(tissues, (Structure.PUTAMEN, Structure.CAUDATE, Structure.THALAMUS, Structure.PALLIDUM))
     weight += 0.7 * ((tissues == Structure.BRAINSTEM) & (surface > 2)) + 0.3 * (tissues == Structure.CEREBELLAR_WHITE)
     weight = weight.astype(np.float32)
-    number = _count(burden.lacunes_per_l, weight, rng)
-    for at in _pick(weight, number, rng):
+    number = draw_count(burden.lacunes_per_l, weight, rng)
+    for at in pick_voxels(weight, number, rng):
         diameter = float(np.clip(np.exp(rng.normal(np.log(5.2), 0.4)), 3.0, 15.0))
         radii = diameter / 2 * np.array([1.0, rng.uniform(0.65, 1), rng.uniform(0.5, 0.95)])
-        axes = _random_axes(rng)
+        axes = random_axes(rng)
         centre = at + rng.uniform(-0.5, 0.5, 3)
         rough = rng.uniform(0, 0.25)
-        _paint(maps.fraction[Marker.LACUNE], centre, diameter * 0.75 + 2, _ellipsoid(radii, axes, rough, rng, 0.35), 2)
+        paint(maps.fraction[Marker.LACUNE], centre, diameter * 0.75 + 2, ellipsoid(radii, axes, rough, rng, 0.35), 2)
         if rng.random() < 0.75:
             width = rng.uniform(0.8, 2.5)
-            _paint(maps.rim, centre, diameter * 0.75 + 2 + width, _ellipsoid(radii + width, axes, 0.25, rng, 0.7))
+            paint(maps.rim, centre, diameter * 0.75 + 2 + width, ellipsoid(radii + width, axes, 0.25, rng, 0.7))
     maps.counts[Marker.LACUNE] = number
 
 
@@ -303,25 +203,25 @@ def _draw_epvs(maps: LesionMaps, brain: BrainMaps, burden: Burden, rng: np.rando
             tissues == Structure.THALAMUS
         )
         weight *= np.linspace(1.6, 0.7, weight.shape[2], dtype=np.float32)
-        number = _count(burden.epvs_nuclei_per_l, weight, rng)
-        for at in _pick(weight, number, rng):
+        number = draw_count(burden.epvs_nuclei_per_l, weight, rng)
+        for at in pick_voxels(weight, number, rng):
             # lenticulostriate arteries climb from the base, fanning out to the side
-            direction = _unit(np.array([rng.normal(0, 0.35), rng.normal(-0.1, 0.35), 1.0]))
+            direction = unit_vector(np.array([rng.normal(0, 0.35), rng.normal(-0.1, 0.35), 1.0]))
             _one_space(target, at, direction, float(np.exp(rng.normal(np.log(5), 0.45))), wide, rng)
         total += number
     if burden.epvs_white_per_l > 0:
         weight = ((tissues == Structure.WHITE_MATTER) & (surface > 1) & (brain.ventricle_mm > 3)).astype(np.float32)
-        weight *= np.clip(surface, 0, 8) * np.exp(0.7 * _smooth_noise(weight.shape, 25.0, rng))
-        number = _count(burden.epvs_white_per_l, weight, rng)
-        for at in _pick(weight, number, rng):
+        weight *= np.clip(surface, 0, 8) * np.exp(0.7 * smooth_noise(weight.shape, 25.0, rng))
+        number = draw_count(burden.epvs_white_per_l, weight, rng)
+        for at in pick_voxels(weight, number, rng):
             direction = _radial(brain, at) + rng.normal(0, 0.25, 3)
-            _one_space(target, at, _unit(direction), float(np.exp(rng.normal(np.log(7), 0.5))), wide, rng)
+            _one_space(target, at, unit_vector(direction), float(np.exp(rng.normal(np.log(7), 0.5))), wide, rng)
         total += number
         weight = np.isin(tissues, (Structure.HIPPOCAMPUS, Structure.VENTRAL_DC, Structure.BRAINSTEM)).astype(np.float32)
         weight[tissues == Structure.BRAINSTEM] = 0.15
-        number = _count(0.5 * burden.epvs_white_per_l, weight, rng)
-        for at in _pick(weight, number, rng):
-            _one_space(target, at, _unit(rng.normal(size=3)), float(rng.uniform(1.5, 4)), wide, rng)
+        number = draw_count(0.5 * burden.epvs_white_per_l, weight, rng)
+        for at in pick_voxels(weight, number, rng):
+            _one_space(target, at, unit_vector(rng.normal(size=3)), float(rng.uniform(1.5, 4)), wide, rng)
         total += number
     maps.counts[Marker.EPVS] = total
 
@@ -332,7 +232,7 @@ def _one_space(
     width = float(np.clip(np.exp(rng.normal(np.log(1.45 * wide), 0.32)), 0.8, 3.2))
     length = float(np.clip(length_mm, width, 20))
     radii = width / 2 * np.array([0.75, 1.0, 1.0, 0.7]) * np.exp(rng.normal(0, 0.1, 4))
-    _stamp_tube(target, at + rng.uniform(-0.5, 0.5, 3) + _bent_path(direction, length, rng), radii)
+    stamp_tube(target, at + rng.uniform(-0.5, 0.5, 3) + bent_path(direction, length, rng), radii)
 
 
 def _radial(brain: BrainMaps, at: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -342,7 +242,7 @@ def _radial(brain: BrainMaps, at: NDArray[np.int64]) -> NDArray[np.float64]:
         low, high = at.copy(), at.copy()
         low[axis], high[axis] = max(at[axis] - 3, 0), min(at[axis] + 3, brain.codes.shape[axis] - 1)
         gradient[axis] = float(brain.ventricle_mm[tuple(high)]) - float(brain.ventricle_mm[tuple(low)])
-    return _unit(gradient + 1e-3)
+    return unit_vector(gradient + 1e-3)
 
 
 def _draw_cmb(maps: LesionMaps, brain: BrainMaps, burden: Burden, rng: np.random.Generator) -> None:
@@ -352,16 +252,16 @@ def _draw_cmb(maps: LesionMaps, brain: BrainMaps, burden: Burden, rng: np.random
     outer = (tissues == Structure.CORTEX) | ((tissues == Structure.WHITE_MATTER) & (surface <= 6))
     cerebellum = np.isin(tissues, (Structure.CEREBELLAR_WHITE, Structure.CEREBELLAR_CORTEX))
     weight = ((1 - lobar) * 4 * deep + lobar * outer + 0.3 * (tissues == Structure.WHITE_MATTER) + 0.7 * cerebellum).astype(np.float32)
-    number = _count(burden.cmb_per_l, weight, rng)
-    for at in _pick(weight, number, rng):
+    number = draw_count(burden.cmb_per_l, weight, rng)
+    for at in pick_voxels(weight, number, rng):
         diameter = float(np.clip(np.exp(rng.normal(np.log(4.0), 0.38)), 2.0, 10.0))
         radii = diameter / 2 * np.exp(rng.normal(0, 0.1, 3))
         centre = at + rng.uniform(-0.5, 0.5, 3)
-        _paint(maps.fraction[Marker.CMB], centre, diameter * 0.7 + 2, _ellipsoid(radii, np.eye(3), 0.15, rng, 0.5), 2)
+        paint(maps.fraction[Marker.CMB], centre, diameter * 0.7 + 2, ellipsoid(radii, np.eye(3), 0.15, rng, 0.5), 2)
         if rng.random() < 0.4:  # the dipole's bright lobes above and below
             for sign in (-1, 1):
                 shifted = centre + np.array([0, 0, sign * diameter * 0.62])
-                _paint(maps.halo, shifted, diameter * 0.5 + 1, _ellipsoid(radii * 0.5, np.eye(3), 0.0, rng, 0.8))
+                paint(maps.halo, shifted, diameter * 0.5 + 1, ellipsoid(radii * 0.5, np.eye(3), 0.0, rng, 0.8))
     maps.counts[Marker.CMB] = number
 
 
@@ -371,21 +271,21 @@ def _draw_dark_mimics(maps: LesionMaps, brain: BrainMaps, rng: np.random.Generat
     dark = maps.dark
     veins = rng.uniform(0.2, 1.0)
     weight = ((tissues == Structure.WHITE_MATTER) & (brain.ventricle_mm < 25)).astype(np.float32)
-    for at in _pick(weight, _count(260 * veins, weight, rng), rng):
-        path = _bent_path(_unit(_radial(brain, at) + rng.normal(0, 0.3, 3)), float(rng.uniform(8, 26)), rng)
-        _stamp_tube(dark, at + path, np.full(4, rng.uniform(0.25, 0.75)))
+    for at in pick_voxels(weight, draw_count(260 * veins, weight, rng), rng):
+        path = bent_path(unit_vector(_radial(brain, at) + rng.normal(0, 0.3, 3)), float(rng.uniform(8, 26)), rng)
+        stamp_tube(dark, at + path, np.full(4, rng.uniform(0.25, 0.75)))
     weight = (((tissues == Structure.CSF) | (tissues == Structure.CORTEX)) & (surface == 0)).astype(np.float32)
-    for at in _pick(weight, _count(130 * veins, weight, rng), rng):
-        path = _bent_path(_unit(rng.normal(size=3)), float(rng.uniform(5, 30)), rng)
-        _stamp_tube(dark, at + path, np.full(4, rng.uniform(0.5, 1.4)))
-    mineral = _sigmoid(3 * (_smooth_noise(tissues.shape, 6.0, rng) - np.float32(rng.uniform(-0.3, 1.5))))
+    for at in pick_voxels(weight, draw_count(130 * veins, weight, rng), rng):
+        path = bent_path(unit_vector(rng.normal(size=3)), float(rng.uniform(5, 30)), rng)
+        stamp_tube(dark, at + path, np.full(4, rng.uniform(0.5, 1.4)))
+    mineral = sigmoid(3 * (smooth_noise(tissues.shape, 6.0, rng) - np.float32(rng.uniform(-0.3, 1.5))))
     share = rng.uniform(0, 0.7)
     dark[:] = np.maximum(dark, share * mineral * np.isin(tissues, (Structure.PALLIDUM,)))
     dark[:] = np.maximum(dark, 0.5 * share * mineral * np.isin(tissues, (Structure.VENTRAL_DC, Structure.PUTAMEN)))
     if rng.random() < 0.5:
         plexus = (tissues == Tissue.CHOROID_PLEXUS).astype(np.float32)
-        for at in _pick(plexus, 3 + int(rng.integers(0, 8)) if plexus.any() else 0, rng):
-            _paint(dark, at.astype(float), 5, _ellipsoid(rng.uniform(0.8, 2.6, 3), np.eye(3), 0.2, rng, 0.6))
+        for at in pick_voxels(plexus, 3 + int(rng.integers(0, 8)) if plexus.any() else 0, rng):
+            paint(dark, at.astype(float), 5, ellipsoid(rng.uniform(0.8, 2.6, 3), np.eye(3), 0.2, rng, 0.6))
 
 
 def _draw_faint(maps: LesionMaps, brain: BrainMaps, rng: np.random.Generator) -> None:
@@ -394,7 +294,7 @@ def _draw_faint(maps: LesionMaps, brain: BrainMaps, rng: np.random.Generator) ->
     white = tissues == Structure.WHITE_MATTER
     ventricle = brain.ventricle_mm.astype(np.float32)
     if rng.random() < 0.6:
-        broad = np.exp(-ventricle / np.float32(rng.uniform(6, 18))) * np.clip(0.5 + 0.5 * _smooth_noise(tissues.shape, 25.0, rng), 0, 1.5)
+        broad = np.exp(-ventricle / np.float32(rng.uniform(6, 18))) * np.clip(0.5 + 0.5 * smooth_noise(tissues.shape, 25.0, rng), 0, 1.5)
         maps.faint[:] = broad * white * np.float32(rng.uniform(0.05, 0.3))
     if rng.random() < 0.6:
         lining = (ventricle <= 1.2) & (ventricle > 0) & white
@@ -402,7 +302,7 @@ def _draw_faint(maps: LesionMaps, brain: BrainMaps, rng: np.random.Generator) ->
     cortex = (tissues == Structure.CORTEX) | (tissues == Structure.HIPPOCAMPUS) | (tissues == Structure.AMYGDALA)
     if rng.random() < 0.5:
         maps.faint[:] = np.maximum(
-            maps.faint, cortex * np.clip(_smooth_noise(tissues.shape, 18.0, rng), 0, 1.5) * np.float32(rng.uniform(0, 0.3))
+            maps.faint, cortex * np.clip(smooth_noise(tissues.shape, 18.0, rng), 0, 1.5) * np.float32(rng.uniform(0, 0.3))
         )
 
 
@@ -416,7 +316,7 @@ def draw_lesions(brain: BrainMaps, burden: Burden, rng: np.random.Generator) -> 
     """
     shape = brain.codes.shape
     empty = [np.zeros(shape, np.float32) for _ in range(10)]
-    maps = LesionMaps(dict(zip(Marker, empty[:4], strict=True)), *empty[4:10])
+    maps = LesionMaps(dict(zip(Marker, empty[:4], strict=True)), empty[4], empty[5], empty[6], empty[7], empty[8], empty[9])
     _draw_faint(maps, brain, rng)
     _draw_wmh(maps, brain, burden, rng)
     if burden.lacunes_per_l > 0:

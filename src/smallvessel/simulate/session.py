@@ -128,7 +128,7 @@ def simulate_session(
         native = acquire_signal(signal, protocol, sampling, generator).numpy()
         steps = np.diag([*protocol.spacing_mm, 1.0])
         steps[:3, 3] = [centres[0] for centres in sampling.centres_mm]
-        images[sequence] = Volume(native * 400, Grid(native.shape, world_from_head @ steps))
+        images[sequence] = Volume(native * 400, Grid((native.shape[0], native.shape[1], native.shape[2]), world_from_head @ steps))
         taken[sequence] = (contrast, protocol, sampling)
     grid = Grid(shape, world_from_head)
     truth = {}
