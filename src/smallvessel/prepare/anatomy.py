@@ -116,7 +116,7 @@ def close_probability(probability: NDArray[np.float32], radius_vox: float) -> ND
     offsets = np.indices((2 * reach + 1,) * 3) - reach
     ball = (offsets**2).sum(axis=0) <= radius_vox**2
     padded = np.pad(probability, reach + 1)
-    closed: NDArray[np.float32] = ndimage.grey_erosion(ndimage.grey_dilation(padded, footprint=ball), footprint=ball)
+    closed = ndimage.grey_erosion(ndimage.grey_dilation(padded, footprint=ball), footprint=ball)
     inner = slice(reach + 1, -reach - 1)
     return np.asarray(np.maximum(closed[inner, inner, inner], probability), np.float32)
 
@@ -157,7 +157,7 @@ def fuse_anatomy(views: Sequence[AnatomyView]) -> AnatomyProbability:
     if len(views) == 1:
         return views[0].probability
     grid = views[0].probability.grid
-    structures = np.zeros_like(views[0].probability.structures)
+    structures: NDArray[np.float32] = np.zeros((len(Structure), *grid.shape), np.float32)
     right, total = np.zeros(grid.shape, np.float32), np.zeros(grid.shape, np.float32)
     for view in views:
         own = view.probability
@@ -171,7 +171,6 @@ def fuse_anatomy(views: Sequence[AnatomyView]) -> AnatomyProbability:
             structures[structure] += weight * bring(own.structures[structure])
         right += weight * bring(own.right)
         total += weight
-    total = np.maximum(total, np.float32(1e-6))
     return AnatomyProbability(grid, structures / total, right / total)
 
 

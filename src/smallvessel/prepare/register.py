@@ -1,7 +1,7 @@
 """Rigid registration of a sequence to the reference image, in two stages, and whether to believe it.
 
 Stage one (SimpleITK, Mattes mutual information, 2 mm) catches large offsets; stage two (greedy, normalised mutual
-information) is accurate. Both look inside the brain mask only: neck and scalp move on their own. Both run on one thread,
+information) is accurate. Both see the brain only: neck and scalp move on their own. Both run on one thread,
 since the order in which threads add up their sums would otherwise change the last digits from run to run.
 """
 
@@ -23,7 +23,8 @@ from ..volume import Grid, Mask, Transform, Volume, isotropic_grid, point_to_sit
 Stage = Literal["nmi", "mattes", "start"]
 
 FAST_SPACING_MM = 2.0
-MARGIN_MM = 8.0
+MARGIN_MM = 16.0
+OUTLINE_MM = 10.0
 GREEDY_ITERATIONS = "40x20"
 SEED = 1
 HISTOGRAM_BINS = 32
@@ -109,7 +110,7 @@ def register_rigid(reference: Volume, reference_brain: Mask, native: Volume, nat
     stage: Stage = "start"
     chosen, nmi_start = start, score(start)
     nmi = nmi_start
-    fast = _register_fast(reference, brain, native, start)
+    fast = _register_fast(reference, reference_brain, native, native_brain, start)
     if (fast_nmi := score(fast)) > nmi:
         chosen, stage, nmi = fast, "mattes", fast_nmi
     fine = _register_fine(reference, reference_brain, native, chosen)
@@ -134,11 +135,7 @@ def normalised_mutual_information(a: NDArray[np.float32], b: NDArray[np.float32]
 
     Studholme et al. 1999, 10.1016/S0031-3203(98)00091-0. 1 when unrelated, 2 when one gives the other.
     """
-    limits = [np.percentile(x, [0.5, 99.5]) for x in (a, b)]
-    binned = [
-        np.digitize(x, np.linspace(float(low), float(high), HISTOGRAM_BINS - 1)) for x, (low, high) in zip((a, b), limits, strict=True)
-    ]
-    joint = np.bincount(binned[0] * HISTOGRAM_BINS + binned[1], minlength=HISTOGRAM_BINS**2).reshape(HISTOGRAM_BINS, HISTOGRAM_BINS)
+    joint = np.bincount(_bins(a) * HISTOGRAM_BINS + _bins(b), minlength=HISTOGRAM_BINS**2).reshape(HISTOGRAM_BINS, HISTOGRAM_BINS)
     joint_entropy = _entropy(joint.ravel())
     return (_entropy(joint.sum(axis=0)) + _entropy(joint.sum(axis=1))) / joint_entropy if joint_entropy > 0 else 1.0
 
@@ -152,6 +149,11 @@ def mask_overlap(reference_brain: Mask, native_brain: Mask, native_from_referenc
     moved = resample(native_brain, coarse, native_from_reference.inverse()).data
     total = np.count_nonzero(fixed) + np.count_nonzero(moved)
     return 2.0 * np.count_nonzero(fixed & moved) / total if total else 0.0
+
+
+def _bins(values: NDArray[np.float32]) -> NDArray[np.intp]:
+    low, high = np.percentile(values, [0.5, 99.5])
+    return np.asarray(np.digitize(values, np.linspace(float(low), float(high), HISTOGRAM_BINS - 1)))
 
 
 def _entropy(counts: NDArray[np.int64]) -> float:
@@ -187,30 +189,41 @@ def _covered_share(a: Mask, b: Mask, b_from_a: Transform) -> float:
     return float(np.count_nonzero(first & second)) * coarse.voxel_volume_mm3 / 1000.0 / smaller_ml
 
 
-def _register_fast(reference: Volume, brain: Mask, native: Volume, start: Transform) -> Transform:
-    """Stage one: ``native_from_reference`` at 2 mm by Mattes mutual information, two levels."""
+def _register_fast(reference: Volume, reference_brain: Mask, native: Volume, native_brain: Mask, start: Transform) -> Transform:
+    """Stage one: ``native_from_reference`` at 2 mm by Mattes mutual information, two levels.
+
+    Both images are cut out along their brain masks and compared a little beyond them: the outlines catch a large offset, where
+    the inside alone settles in a wrong place.
+    """
     import SimpleITK as sitk
 
-    moving = _moved(native, start.inverse())
+    fixed, fixed_brain = _cut_out(reference, reference_brain)
+    moving, _ = _cut_out(native, native_brain)
+    beyond = ndimage.distance_transform_edt(~fixed_brain.data) * FAST_SPACING_MM <= OUTLINE_MM
     registration = sitk.ImageRegistrationMethod()
     registration.SetMetricAsMattesMutualInformation(HISTOGRAM_BINS)
     registration.SetMetricSamplingStrategy(registration.RANDOM)
     registration.SetMetricSamplingPercentage(0.2, seed=SEED)
-    registration.SetMetricFixedMask(to_sitk(brain))
+    registration.SetMetricFixedMask(to_sitk(Mask(beyond, fixed.grid)))
     registration.SetInterpolator(sitk.sitkLinear)
-    registration.SetOptimizerAsRegularStepGradientDescent(2.0, 1e-3, 100, 0.5)
+    registration.SetOptimizerAsRegularStepGradientDescent(1.0, 1e-3, 100, 0.5)
     registration.SetOptimizerScalesFromPhysicalShift()
     registration.SetShrinkFactorsPerLevel([2, 1])
     registration.SetSmoothingSigmasPerLevel([2.0, 1.0])
     registration.SmoothingSigmasAreSpecifiedInPhysicalUnitsOn()
     rigid = sitk.Euler3DTransform()
-    rigid.SetCenter(point_to_sitk(brain.grid.world(np.argwhere(brain.data)).mean(axis=0)))
+    rigid.SetCenter(point_to_sitk(fixed.grid.world(np.argwhere(fixed_brain.data)).mean(axis=0)))
     registration.SetInitialTransform(rigid, inPlace=False)
     with one_thread():
-        fixed_image = to_sitk(resample(reference, brain.grid))
-        moving_image = to_sitk(resample(moving, isotropic_grid(moving.grid, FAST_SPACING_MM)))
-        found = transform_from_sitk(registration.Execute(fixed_image, moving_image))
-    return start @ found
+        found = registration.Execute(to_sitk(fixed), to_sitk(_moved(moving, start.inverse())))
+    return start @ transform_from_sitk(found)
+
+
+def _cut_out(image: Volume, brain: Mask) -> tuple[Volume, Mask]:
+    """Image and brain at 2 mm, with nothing outside the brain."""
+    coarse = isotropic_grid(image.grid, FAST_SPACING_MM)
+    inside = resample(brain, coarse)
+    return Volume(np.where(inside.data, resample(image, coarse).data, np.float32(0.0)), coarse), inside
 
 
 def _register_fine(reference: Volume, reference_brain: Mask, native: Volume, start: Transform) -> Transform:
@@ -256,7 +269,7 @@ def _mean_displacement_mm(a: Transform, b: Transform, points_mm: NDArray[np.floa
 
 
 def _crop_to_brain(image: Volume, brain: Mask) -> tuple[Volume, Mask]:
-    """Both images cut to the brain's box with a margin of 8 mm, within the field of view."""
+    """Both images cut to the brain's box with a margin of 16 mm, within the field of view."""
     if not brain.data.any():
         raise GeometryError("an empty brain mask", "a brain to register", "check that the image shows a head")
     margin = np.ceil(MARGIN_MM / brain.grid.spacing_mm).astype(int)
