@@ -53,7 +53,7 @@ def draw_presence(rng: np.random.Generator, settings: PresenceSettings) -> tuple
 
 
 @lru_cache(maxsize=200)
-def _head_statistics(head: StoredHead) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def tissue_shares(head: StoredHead) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Share of each tissue in the brain mask (closed, as in use), and that mask at 2 mm."""
     tissues = head.brain().codes & np.uint8(RIGHT_BIT - 1)
     coarse = np.asarray(tissues[::2, ::2, ::2])
@@ -95,7 +95,7 @@ class MarkerSamples:
         """One patch: image (8, x, y, z), label and weight (4, x, y, z)."""
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         head = self.heads[int(rng.integers(len(self.heads)))]
-        shares, coarse_mask = _head_statistics(head)
+        shares, coarse_mask = tissue_shares(head)
         patch, mask = _cut_patch(head.brain(), coarse_mask, self.patch + 2 * MARGIN_MM, rng)
         burden = draw_burden(rng, self.burden)
         maps = draw_lesions(patch, burden, rng)

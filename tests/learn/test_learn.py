@@ -1,0 +1,183 @@
+"""Training on a small analytic head: seeded, resumable, exported, and on the scale of use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from heads import small_brain, small_head
+
+torch = pytest.importorskip("torch", reason="training needs torch")
+
+from smallvessel.errors import InputError  # noqa: E402
+from smallvessel.intensity import normalise_brain  # noqa: E402
+from smallvessel.learn.anatomy_samples import AnatomySamples  # noqa: E402
+from smallvessel.learn.calibrate import calibrate  # noqa: E402
+from smallvessel.learn.export import compare_export, export_onnx  # noqa: E402
+from smallvessel.learn.heads import StoredHead, is_training_head  # noqa: E402
+from smallvessel.learn.losses import anatomy_loss, marker_loss  # noqa: E402
+from smallvessel.learn.marker_samples import MarkerSamples, tissue_shares  # noqa: E402
+from smallvessel.learn.network import UNet, UNetSettings  # noqa: E402
+from smallvessel.learn.train import TrainSettings, learning_rate, load_average, train_network  # noqa: E402
+from smallvessel.markers import Marker, Sequence  # noqa: E402
+from smallvessel.models import ModelCard  # noqa: E402
+from smallvessel.simulate.acquisition import acquire_signal, apply_axes, draw_protocol, draw_sampling  # noqa: E402
+from smallvessel.simulate.images import draw_appearance, render_signal  # noqa: E402
+from smallvessel.simulate.lesions import Burden, draw_lesions  # noqa: E402
+from smallvessel.simulate.sequences import draw_contrast  # noqa: E402
+
+TINY = UNetSettings(inputs=8, outputs=4, widths=(4, 6))
+
+
+@pytest.fixture(scope="module")
+def heads(tmp_path_factory: pytest.TempPathFactory) -> tuple[StoredHead, ...]:
+    folder = tmp_path_factory.mktemp("heads")
+    brain = small_brain()
+    head = StoredHead(folder / "codes.npy", folder / "brain.npy")
+    np.save(head.codes_file, small_head().codes)
+    np.save(head.brain_file, np.stack([brain.codes, brain.ventricle_mm, brain.surface_mm, brain.nuclei_mm]))
+    return (head,)
+
+
+def weights_of(model: UNet) -> list[Any]:
+    return [value.clone() for value in model.state_dict().values()]
+
+
+def test_a_batch_depends_on_its_number_alone(heads: tuple[StoredHead, ...]) -> None:
+    samples = MarkerSamples(heads, 32, seed=5, batch=1)
+    first, again, other = samples[3], samples[3], samples[4]
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not torch.equal(first[0], other[0])
+
+
+def test_missing_sequences_are_declared_and_their_markers_not_learnt(heads: tuple[StoredHead, ...]) -> None:
+    samples = MarkerSamples(heads, 32, seed=5, batch=1)
+    seen = set()
+    for number in range(30):
+        image, label, weight = (part[0] for part in samples[number])
+        present = tuple(bool(image[4 + channel].max() > 0) for channel in range(4))
+        seen.add(present)
+        for channel in range(4):
+            assert present[channel] or not image[channel].any()
+        assert bool(weight[0].any()) == present[0]
+        assert bool(weight[2].any()) == (present[1] or present[2])
+        assert bool(weight[3].any()) == present[3]
+        assert not label[weight == 0].any()
+    assert len(seen) > 4
+
+
+def test_patches_are_on_the_scale_of_use(heads: tuple[StoredHead, ...]) -> None:
+    """A patch is scaled by its head's tissue shares, in use an image by its mean in the brain mask: they have to agree."""
+    brain = small_brain()
+    shares, coarse = tissue_shares(heads[0])
+    mask = np.repeat(np.repeat(np.repeat(coarse, 2, 0), 2, 1), 2, 2)[tuple(slice(n) for n in brain.codes.shape)]
+    at = tuple(np.arange(n, dtype=float) for n in brain.codes.shape)
+    for seed, sequence in enumerate(Sequence):
+        rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
+        contrast, protocol = draw_contrast(sequence, rng), draw_protocol(sequence, rng)
+        maps = draw_lesions(brain, Burden(0, 0, 0, 0, 0, 0), rng)
+        signal = render_signal(brain.tissues, maps, contrast, draw_appearance(rng))
+        sampling = draw_sampling(protocol, brain.codes.shape, at, rng, 0.5)  # type: ignore[arg-type]
+        image = apply_axes(sampling.target_from_native, acquire_signal(signal, protocol, sampling, generator)).numpy()
+        in_use = image[mask].mean() / normalise_brain(image, mask)[mask].mean()
+        assert float((shares * contrast.signal).sum()) == pytest.approx(float(in_use), rel=0.06)
+
+
+def test_training_is_resumed_to_the_bit(heads: tuple[StoredHead, ...], tmp_path: Path) -> None:
+    samples = MarkerSamples(heads, 32, seed=2, batch=1)
+
+    def run(folder: str, steps: int) -> UNet:
+        settings = TrainSettings(steps=steps, workers=0, checkpoint_s=0.0, warm_up_steps=1, learning_rate=1e-3)
+        return train_network(TINY, samples, marker_loss, tmp_path / folder, settings)
+
+    whole = run("whole", 4)
+
+    class Killed(Exception):
+        pass
+
+    def kill(step: int, _: float) -> None:
+        if step == 3:
+            raise Killed
+
+    settings = TrainSettings(steps=4, workers=0, checkpoint_s=0.0, warm_up_steps=1, learning_rate=1e-3)
+    with pytest.raises(Killed):
+        train_network(TINY, samples, marker_loss, tmp_path / "cut", settings, on_step=kill)
+    resumed = train_network(TINY, samples, marker_loss, tmp_path / "cut", settings)
+    assert all(torch.equal(a, b) for a, b in zip(weights_of(whole), weights_of(resumed), strict=True))
+    assert load_average(tmp_path / "cut")[1] == 4
+
+
+def test_a_checkpoint_of_another_network_is_refused(heads: tuple[StoredHead, ...], tmp_path: Path) -> None:
+    samples = MarkerSamples(heads, 32, seed=2, batch=1)
+    settings = TrainSettings(steps=1, workers=0)
+    train_network(TINY, samples, marker_loss, tmp_path, settings)
+    with pytest.raises(InputError, match="another network"):
+        train_network(UNetSettings(8, 4, (4, 8)), samples, marker_loss, tmp_path, settings)
+    with pytest.raises(InputError, match="no checkpoint"):
+        load_average(tmp_path / "nothing")
+
+
+def test_both_losses_fall(heads: tuple[StoredHead, ...]) -> None:
+    torch.manual_seed(0)
+    markers = MarkerSamples(heads, 32, seed=0, batch=1)[0]
+    anatomy = AnatomySamples(heads, (32, 32, 32), seed=0, crops=1)[0]
+    for network, batch, loss in (
+        (UNet(TINY), markers, marker_loss),
+        (UNet(UNetSettings(1, 18, (8, 12))), anatomy, anatomy_loss),
+    ):
+        optimiser = torch.optim.Adam(network.parameters(), 1e-2)
+        values = []
+        for _ in range(80):
+            value = loss(network(batch[0]), *batch[1:])
+            optimiser.zero_grad()
+            torch.autograd.backward(value)
+            optimiser.step()
+            values.append(float(value))
+        assert values[-1] < 0.75 * values[0]
+
+
+def test_ignored_voxels_do_not_count() -> None:
+    logits = torch.zeros((1, 4, 8, 8, 8))
+    truth, weight = torch.zeros_like(logits), torch.ones_like(logits)
+    truth[0, 0, 4, 4, 4] = 1
+    one = marker_loss(logits, truth, weight)
+    logits[0, 0, 0], weight[0, 0, 0] = 30.0, 0.0
+    assert float(marker_loss(logits, truth, weight)) == pytest.approx(float(one), abs=0.05)
+
+
+def test_learning_rate_warms_up_and_falls() -> None:
+    settings = TrainSettings(steps=300, learning_rate=1.0, warm_up_steps=10)
+    rates = [learning_rate(step, settings) for step in range(300)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[100] == 1.0
+    assert rates[250] == pytest.approx(0.5)
+    assert rates[-1] < 0.02
+
+
+def test_calibration_finds_the_temperature_and_a_working_point() -> None:
+    rng = np.random.default_rng(0)
+    truth = np.zeros((4, 40, 40, 40), bool)
+    truth[:, 10:16, 10:16, 10:16] = truth[:, 25:29, 25:29, 25:29] = True
+    probability = np.where(truth, 0.9, 0.02)
+    label = rng.random(truth.shape) < probability
+    logit = 3.0 * np.log(probability / (1 - probability))
+    found = calibrate([(logit.astype(np.float32), label, np.ones_like(truth))])
+    for marker in Marker:
+        assert found[marker].temperature == pytest.approx(3.0, rel=0.1)
+        assert 0.2 <= found[marker].probability <= 0.85
+
+
+def test_the_exported_network_computes_the_same(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = UNet(TINY).eval()
+    sha = export_onnx(model, tmp_path / "markers.onnx")
+    card = ModelCard("markers", "0", "markers.onnx", sha, 1.0, ("a",) * 8, ("b",) * 4, {}, {}, {}, {}, ())
+    assert compare_export(model, card, tmp_path) < 1e-3
+
+
+def test_held_out_heads_are_not_trained_on() -> None:
+    names = [f"head-{number:02d}.nii.gz" for number in range(1, 17)]
+    assert [name for name in names if not is_training_head(Path(name))] == [f"head-{n}.nii.gz" for n in (13, 14, 15, 16)]

@@ -1,0 +1,185 @@
+"""The simulator on small analytic heads with known answers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from heads import small_brain, small_head
+from smallvessel.markers import Marker, Sequence
+from smallvessel.simulate.anatomy import RIGHT_BIT, Tissue, deform_head, flip_head, map_brain
+from smallvessel.simulate.lesions import Burden, draw_burden, draw_lesions
+from smallvessel.structures import Structure
+
+torch = pytest.importorskip("torch", reason="the simulator's images need torch")
+
+from smallvessel.simulate.acquisition import (  # noqa: E402
+    AcquisitionSettings,
+    acquire_signal,
+    apply_axes,
+    draw_protocol,
+    draw_sampling,
+    interpolation_matrix,
+    sampling_matrix,
+)
+from smallvessel.simulate.images import draw_appearance, rate_lesions, render_signal  # noqa: E402
+from smallvessel.simulate.sequences import ContrastSettings, draw_contrast  # noqa: E402
+from smallvessel.simulate.session import simulate_session, write_simulated_session  # noqa: E402
+
+HEALTHY = Burden(0, 0, 0, 0, 0, 0)
+SICK = Burden(rim_mm=3, deep_wmh_per_l=2000, lacunes_per_l=300, epvs_nuclei_per_l=900, epvs_white_per_l=900, cmb_per_l=300)
+
+
+def test_flipping_swaps_sides_and_twice_is_nothing() -> None:
+    codes = small_head().codes
+    flipped = flip_head(codes)
+    assert np.array_equal(flip_head(flipped), codes)
+    right = (codes >= RIGHT_BIT) & ((codes & (RIGHT_BIT - 1)) == Structure.THALAMUS)
+    assert np.array_equal((flipped < RIGHT_BIT) & ((flipped & (RIGHT_BIT - 1)) == Structure.THALAMUS), right[::-1])
+
+
+def test_a_deformed_head_has_the_same_tissues_and_follows_its_seed() -> None:
+    head = small_head()
+    one, same, other = (deform_head(head, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert np.array_equal(one.codes, same.codes)
+    assert one.codes.shape != other.codes.shape or not np.array_equal(one.codes, other.codes)
+    assert set(np.unique(head.tissues)) - {Tissue.FAT} <= set(np.unique(one.tissues))
+
+
+def test_distances_are_in_mm() -> None:
+    brain = map_brain(small_head())
+    ventricle = np.argwhere(brain.tissues == Structure.LATERAL_VENTRICLE)
+    x, y, z = ventricle[ventricle[:, 0].argmax()]
+    assert brain.ventricle_mm[x, y, z] == 0
+    assert brain.ventricle_mm[x + 4, y, z] == 4
+
+
+@pytest.mark.parametrize("profile_mm", [1.0, 3.0, 6.5])
+def test_slices_keep_a_constant_and_average_a_ramp(profile_mm: float) -> None:
+    centres = np.arange(10.0, 50.0, profile_mm, dtype=np.float64)
+    matrix = sampling_matrix(60, centres, profile_mm, 0.5)
+    assert matrix.sum(1) == pytest.approx(1, abs=1e-5)
+    assert matrix @ np.arange(60) == pytest.approx(centres, abs=1e-2)
+
+
+def test_a_thick_slice_dilutes_a_thin_lesion_by_its_share() -> None:
+    line = np.zeros(60)
+    line[30] = 1
+    matrix = sampling_matrix(60, np.array([30.0]), 6.0, 0.05)
+    assert float((matrix @ line)[0]) == pytest.approx(1 / 6, rel=0.02)
+
+
+def test_interpolation_is_exact_on_lines_and_holds_the_edges() -> None:
+    centres = np.arange(2.0, 40.0, 3.0, dtype=np.float64)
+    matrix = interpolation_matrix(centres, np.arange(0.0, 45.0, dtype=np.float64))
+    values = matrix @ centres
+    assert values[5:38] == pytest.approx(np.arange(5.0, 38.0), abs=1e-4)
+    assert values[0] == pytest.approx(2.0)
+
+
+def test_axes_are_applied_in_their_order() -> None:
+    image = torch.randn((3, 4, 5))
+    matrices = (torch.randn((2, 3)), torch.randn((6, 4)), torch.randn((7, 5)))
+    expected = torch.einsum("ai,bj,ck,ijk->abc", *matrices, image)
+    assert torch.allclose(apply_axes(matrices, image), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("sequence", "order"), [(Sequence.T1W, "fluid<grey<white"), (Sequence.T2W, "white<grey<fluid"), (Sequence.FLAIR, "fluid<white<grey")]
+)
+def test_contrasts_are_those_of_the_sequence(sequence: Sequence, order: str) -> None:
+    settings = ContrastSettings(brain_jitter=0.0, free_share=0.0, flair_flow=0.0)
+    for seed in range(20):
+        signal = draw_contrast(sequence, np.random.default_rng(seed), settings).signal
+        values = {"fluid": signal[Structure.LATERAL_VENTRICLE], "grey": signal[Structure.CORTEX], "white": signal[Structure.WHITE_MATTER]}
+        assert [values[name] for name in order.split("<")] == sorted(values[name] for name in order.split("<"))
+
+
+def test_a_quarter_of_the_brains_has_none_of_a_marker() -> None:
+    burdens = [draw_burden(np.random.default_rng(seed)) for seed in range(400)]
+    for name in ("rim_mm", "lacunes_per_l", "epvs_white_per_l", "cmb_per_l"):
+        share = np.mean([getattr(burden, name) == 0 for burden in burdens])
+        assert 0.18 < share < 0.32
+
+
+def test_a_healthy_brain_has_mimics_but_no_marker() -> None:
+    maps = draw_lesions(small_brain(), HEALTHY, np.random.default_rng(0))
+    assert all(not fraction.any() for fraction in maps.fraction.values())
+    assert maps.dark.any()
+
+
+def test_lesions_stay_out_of_fluid_and_of_each_other() -> None:
+    brain = small_brain()
+    maps = draw_lesions(brain, SICK, np.random.default_rng(3))
+    fluid = np.isin(brain.tissues, (Structure.CSF, Structure.LATERAL_VENTRICLE, Structure.BACKGROUND))
+    for marker in (Marker.WMH, Marker.LACUNE, Marker.EPVS):
+        assert maps.fraction[marker].any()
+        assert not maps.fraction[marker][fluid].any()
+    assert (maps.fraction[Marker.WMH] + maps.fraction[Marker.LACUNE]).max() <= 1 + 1e-5
+    again = draw_lesions(brain, SICK, np.random.default_rng(3))
+    assert all(np.array_equal(maps.fraction[marker], again.fraction[marker]) for marker in Marker)
+
+
+def test_a_rater_draws_what_is_visible_and_nothing_else() -> None:
+    rng = np.random.default_rng(0)
+    brain = small_brain()
+    maps = draw_lesions(brain, HEALTHY, rng)
+    x, y, z = (int(v) for v in np.argwhere(brain.tissues == Structure.WHITE_MATTER)[1234])
+    ball = np.linalg.norm(np.indices(brain.codes.shape) - np.array([x, y, z]).reshape(3, 1, 1, 1), axis=0) < 4
+    maps.fraction[Marker.WMH][ball] = 1
+    contrast, appearance = draw_contrast(Sequence.FLAIR, rng, ContrastSettings(free_share=0)), draw_appearance(rng)
+    protocol = replace(draw_protocol(Sequence.FLAIR, rng, AcquisitionSettings()), spacing_mm=(1, 1, 1), profile_mm=(1, 1, 1), noise=0.02)
+    at = tuple(np.arange(n, dtype=float) for n in brain.codes.shape)
+    sampling = draw_sampling(protocol, brain.codes.shape, at, rng, 0.3)  # type: ignore[arg-type]
+    maps.strength[ball] = 1.0
+    drawn, ignored = rate_lesions(maps, Marker.WMH, contrast, appearance, protocol, sampling)
+    assert np.count_nonzero(drawn.numpy() != ball) < 0.25 * np.count_nonzero(ball)
+    assert not ignored.any()
+    maps.strength[ball] = 0.1
+    drawn, ignored = rate_lesions(maps, Marker.WMH, contrast, appearance, protocol, sampling)
+    assert not drawn.any()
+    assert ignored.any()
+
+
+def test_a_white_matter_hyperintensity_is_as_bright_as_drawn() -> None:
+    rng = np.random.default_rng(1)
+    brain = small_brain()
+    maps = draw_lesions(brain, HEALTHY, rng)
+    maps.faint[:] = 0
+    appearance, contrast = draw_appearance(rng), draw_contrast(Sequence.FLAIR, rng, ContrastSettings(free_share=0))
+    plain = render_signal(brain.tissues, maps, contrast, appearance)
+    maps.strength[:] = 1.0
+    bright = render_signal(brain.tissues, maps, contrast, appearance)
+    white = torch.from_numpy(brain.tissues == Structure.WHITE_MATTER)
+    assert float((bright[white] / plain[white]).mean()) == pytest.approx(appearance.wmh[Sequence.FLAIR], rel=1e-4)
+
+
+def test_noise_follows_the_protocol() -> None:
+    rng, generator = np.random.default_rng(0), torch.Generator().manual_seed(0)
+    protocol = replace(
+        draw_protocol(Sequence.T2W, rng), spacing_mm=(1, 1, 1), profile_mm=(1, 1, 1), noise=0.05, texture=0.0, bias_sd=0.0, ghost=0.0
+    )
+    at = tuple(np.arange(40.0) for _ in range(3))
+    sampling = draw_sampling(protocol, (40, 40, 40), at, rng, 0.5)  # type: ignore[arg-type]
+    native = acquire_signal(torch.ones((40, 40, 40)), protocol, sampling, generator)
+    assert float(native.std()) == pytest.approx(0.05, rel=0.05)
+
+
+def test_a_session_is_written_as_bids_with_its_truth_in_the_same_world(tmp_path: Path) -> None:
+    session = simulate_session(small_head(), (7,), burden=SICK)
+    again = simulate_session(small_head(), (7,), burden=SICK)
+    assert all(np.array_equal(session.images[s].data, again.images[s].data) for s in Sequence)
+    write_simulated_session(session, tmp_path, "sim000")
+    written = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.nii.gz"))
+    truth = [f"derivatives/truth/sub-sim000/anat/sub-sim000_label-{marker}_mask.nii.gz" for marker in Marker]
+    assert written == sorted([*truth, *(f"sub-sim000/anat/sub-sim000_{sequence}.nii.gz" for sequence in Sequence)])
+    flair, wmh = session.images[Sequence.FLAIR], session.truth[Marker.WMH]
+    lesion = wmh.grid.world(np.argwhere(wmh.data))
+    at = np.rint(flair.grid.voxels(lesion)).astype(int)
+    inside = np.all((at >= 0) & (at < flair.grid.shape), axis=1)
+    assert inside.mean() > 0.99
+    tissue = flair.data[tuple(at[inside].T)]
+    assert float(np.median(tissue)) > 1.1 * float(np.median(flair.data[flair.data > 200]))
