@@ -204,7 +204,10 @@ class Lesion:
 
 @dataclass(frozen=True)
 class MarkerMeasures:
-    """Volume and count of one marker, total and per region (every region of the marker is present, also with 0)."""
+    """Volume and count of one marker, total and per region (every region of the marker is present, also with 0).
+
+    Both sum to the totals. Confluent WMH have a count of their own, while their volume is divided between the regions they span.
+    """
 
     marker: Marker
     volume_ml: float

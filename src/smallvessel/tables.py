@@ -117,7 +117,8 @@ def measures_table(records: Sequence[Mapping[str, Any]]) -> tuple[Columns, list[
         columns[f"{info.column}_count"] = {"Description": f"Number of {info.name} (26-connected components)"}
         for region in _regions(records, marker):
             prefix = f"{info.column}_{_column(region)}"
-            columns[f"{prefix}_volume_ml"] = {"Description": f"Volume of {info.name}, {region}", "Units": "mL"}
+            if any("volume_ml" in record["markers"].get(marker, {}).get("regions", {}).get(region, {}) for record in records):
+                columns[f"{prefix}_volume_ml"] = {"Description": f"Volume of {info.name}, {region}", "Units": "mL"}
             columns[f"{prefix}_count"] = {"Description": f"Number of {info.name}, {region}"}
     columns["qc_status"] = {"Description": "Worst of the session's quality checks", "Levels": dict(QC_LEVELS)}
     columns["software_version"] = {"Description": "Version of smallvessel that measured this session"}
@@ -159,10 +160,9 @@ def _ml(value: float | NotAssessed) -> Any:
 def _marker_record(found: MarkerMeasures | NotAssessed) -> dict[str, Any]:
     if isinstance(found, NotAssessed):
         return {"not_assessed": found.reason}
-    regions = {
-        region: {"volume_ml": _ml(volume_ml), "count": int(found.region_count[region])}
-        for region, volume_ml in found.region_volume_ml.items()
-    }
+    # confluent WMH are counted, while their volume is divided between other regions
+    volumes = {region: {"volume_ml": _ml(volume_ml)} for region, volume_ml in found.region_volume_ml.items()}
+    regions = {region: volumes.get(region, {}) | {"count": int(count)} for region, count in found.region_count.items()}
     return {"volume_ml": _ml(found.volume_ml), "count": int(found.count), "regions": regions}
 
 

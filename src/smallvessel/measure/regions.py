@@ -116,8 +116,8 @@ def map_regions(anatomy: Anatomy, settings: MeasureSettings) -> RegionMaps:
     deep = (cortex_mm > SUBCORTICAL_MM) | ((ventricle_mm <= PERIVENTRICULAR_MM) & (ventricle_mm < cortex_mm))
     mars[white & deep] = CODES["deep and periventricular white matter"]
     mars[(structures == Structure.CORTEX) & ~cortex] = 0
-    mars[_external_capsule(anatomy, white)] = CODES["external capsule"]
     mars[white & (_between_grey_mm(structures, grid) <= CAPSULE_GAP_MM)] = CODES["internal capsule"]
+    mars[_external_capsule(anatomy, white)] = CODES["external capsule"]
     mars[white & (np.abs(_midline_mm(anatomy)) <= CALLOSUM_MIDLINE_MM) & (ventricle_mm <= CALLOSUM_VENTRICLE_MM)] = CODES["corpus callosum"]
     for structure, name in (
         (Structure.THALAMUS, "thalamus"),

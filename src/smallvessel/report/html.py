@@ -165,13 +165,13 @@ def _regions(measured: MarkerMeasures, lesions: list[Lesion]) -> tuple[RegionRow
     return tuple(
         RegionRow(
             region=region,
-            volume=format_ml(volume_ml),
-            count=measured.region_count.get(region, 0),
+            volume=format_ml(measured.region_volume_ml[region]) if region in measured.region_volume_ml else "divided",
+            count=count,
             left=sum(lesion.region == region and lesion.side == "left" for lesion in lesions),
             right=sum(lesion.region == region and lesion.side == "right" for lesion in lesions),
-            share=volume_ml / measured.volume_ml if measured.volume_ml > 0 else 0.0,
+            share=measured.region_volume_ml.get(region, 0.0) / measured.volume_ml if measured.volume_ml > 0 else 0.0,
         )
-        for region, volume_ml in measured.region_volume_ml.items()
+        for region, count in measured.region_count.items()
     )
 
 

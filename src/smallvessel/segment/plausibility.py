@@ -52,7 +52,7 @@ HOMES: dict[Marker, tuple[Structure, ...]] = {
     Marker.CMB: tuple(structure for structure in Structure if structure not in FLUID),
 }
 """Where a marker occurs (STRIVE). A lacune is subcortical, and cysts of the hippocampal sulcus are not lacunes; a CMB may be cortical."""
-MIN_HOME_FRACTION = {Marker.WMH: 0.3, Marker.LACUNE: 0.5, Marker.EPVS: 0.4, Marker.CMB: 0.4}
+MIN_HOME_FRACTION = {Marker.WMH: 0.2, Marker.LACUNE: 0.5, Marker.EPVS: 0.25, Marker.CMB: 0.4}
 """Least share of the surroundings (for WMH: of the lesion and its surroundings) that must be home. Low where the marker
 lies against cortex or ventricle by nature, one half for lacunes, whose commonest mimic is a pocket of CSF in a sulcus."""
 
