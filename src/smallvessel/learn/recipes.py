@@ -44,6 +44,20 @@ LIMITS: dict[ModelName, tuple[str, ...]] = {
 }
 
 
+def name_of_network(text: str) -> ModelName:
+    """The network that a word names.
+
+    Raises
+    ------
+    InputError
+        When it names none.
+    """
+    for name in NETWORKS:
+        if text == name:
+            return name
+    raise InputError(f"no network named {text}", " or ".join(NETWORKS), "smallvessel train markers --label-maps ...")
+
+
 def find_label_maps(folder: Path) -> tuple[Path, ...]:
     """Label maps in a folder, sorted.
 
