@@ -1,6 +1,7 @@
 """The report is one safe, complete, self-contained page for every outcome of a session."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -128,6 +129,18 @@ def test_the_worst_check_decides_and_stands_on_top() -> None:
     text = Page(render_report(paint_result(checks=checks))).text
     assert "Quality ✕ fail" in text
     assert text.index("first") < text.index("second") < text.index("third")
+
+
+def test_lesions_that_span_regions_are_counted_and_their_volume_is_explained() -> None:
+    result = paint_result()
+    wmh = result.measurements.markers[Marker.WMH]
+    assert not isinstance(wmh, NotAssessed)
+    assert "Divided:" not in render_report(result)
+    spanning = replace(wmh, region_count={**wmh.region_count, "confluent": 2})
+    measurements = replace(result.measurements, markers={**result.measurements.markers, Marker.WMH: spanning})
+    text = Page(render_report(replace(result, measurements=measurements))).text
+    assert re.search(r"confluent ?divided ?2", text)
+    assert "Divided: these lesions are counted" in text
 
 
 def test_same_result_same_page_written_whole(tmp_path: Path) -> None:
