@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ..structures import VENTRICLES, Structure
-from ..volume import Grid, LabelMap, Mask, Transform, Volume, point_to_sitk, resample, to_sitk, transform_from_sitk
+from ..volume import Grid, LabelMap, Mask, Transform, Volume, isotropic_grid, point_to_sitk, resample, to_sitk, transform_from_sitk
 from .register import one_thread
 
 ATLAS_DATA = Path(__file__).parent / "atlas_data"
@@ -29,7 +29,7 @@ _WHITE = (Structure.WHITE_MATTER, Structure.CEREBELLAR_WHITE, Structure.BRAINSTE
 _FLUID = (Structure.CSF, *VENTRICLES)
 _WITHOUT_LOBE = (Structure.CEREBELLAR_WHITE, Structure.CEREBELLAR_CORTEX, Structure.BRAINSTEM, Structure.FOURTH_VENTRICLE)
 _ITERATIONS = 100
-_SAMPLED_SHARE = 0.25
+_SAMPLED_SHARE = 0.1
 
 
 def render_brain(structures: LabelMap, brain: Mask) -> Volume:
@@ -77,7 +77,8 @@ def register_to_mni(structures: LabelMap, brain: Mask) -> Transform:
     """
     import SimpleITK as sitk
 
-    atlas, subject = load_atlas_brain(), render_brain(structures, brain)
+    atlas, rendered = load_atlas_brain(), render_brain(structures, brain)
+    subject = resample(rendered, isotropic_grid(rendered.grid, float(atlas.grid.spacing_mm.max())))
     (atlas_mm, atlas_size_mm), (subject_mm, subject_size_mm) = _centre_and_size_mm(atlas), _centre_and_size_mm(subject)
     registration = sitk.ImageRegistrationMethod()
     registration.SetMetricAsMeanSquares()
@@ -105,17 +106,19 @@ def find_lobes(structures: LabelMap, brain: Mask, mni_from_reference: Transform)
     Cerebellum, brainstem and fourth ventricle have none (0). What lies outside the atlas's box takes the nearest lobe.
     """
     lobes = resample(load_lobe_atlas(), structures.grid, mni_from_reference.inverse()).data
-    if not lobes.all() and lobes.any():
+    has_lobe = np.ones(len(Structure), bool)
+    has_lobe[list(_WITHOUT_LOBE)] = False
+    with_lobe = brain.data & has_lobe[structures.data]
+    if not lobes[with_lobe].all() and lobes.any():
         lobes = lobes[tuple(ndimage.distance_transform_edt(lobes == 0, return_distances=False, return_indices=True))]
-    with_lobe = brain.data & ~np.isin(structures.data, _WITHOUT_LOBE)
     return LabelMap(np.where(with_lobe, lobes, 0), structures.grid, LOBE_NAMES)
 
 
 def _centre_and_size_mm(image: Volume) -> tuple[NDArray[np.float64], float]:
     """Centre of the brain in world mm, and the cube root of its volume."""
-    inside = image.data > 0
-    centre = image.grid.world(np.argwhere(inside)).mean(axis=0)
-    return centre, float(np.count_nonzero(inside) * image.grid.voxel_volume_mm3) ** (1 / 3)
+    inside = np.argwhere(image.data > 0)
+    centre = image.grid.world(inside.mean(axis=0, keepdims=True))[0]
+    return centre, float(len(inside) * image.grid.voxel_volume_mm3) ** (1 / 3)
 
 
 def _read(name: str) -> tuple[NDArray[np.int32], Grid]:
