@@ -141,6 +141,9 @@ def test_lesions_that_span_regions_are_counted_and_their_volume_is_explained() -
     text = Page(render_report(replace(result, measurements=measurements))).text
     assert re.search(r"confluent ?divided ?2", text)
     assert "Divided: these lesions are counted" in text
+    none = replace(wmh, region_count={**wmh.region_count, "confluent": 0})
+    measurements = replace(result.measurements, markers={**result.measurements.markers, Marker.WMH: none})
+    assert "Divided:" not in render_report(replace(result, measurements=measurements))
 
 
 def test_same_result_same_page_written_whole(tmp_path: Path) -> None:

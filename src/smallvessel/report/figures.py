@@ -32,6 +32,8 @@ WHITE_PERCENTILE = {Sequence.FLAIR: 99.8, Sequence.T1W: 99.8, Sequence.T2W: 98.5
 """Of the intensities of brain tissue, without ventricles and CSF: the display window. On T2w CSF would else make all tissue dark."""
 THICK_SLICES = 2.0
 """Slices at least this many times thicker than the in-plane voxel size are shown in the plane they were acquired in."""
+HEADROOM = 1.1
+"""White lies this much above the upper percentile, so that bright tissue keeps its contrast."""
 WEBP_QUALITY = 90
 CROP_ENLARGEMENT = 4
 """Crops are interpolated to this many pixels per voxel, since browsers enlarge small images poorly."""
@@ -87,7 +89,7 @@ def display(prepared: Prepared, sequence: Sequence) -> NDArray[np.uint8]:
     fluid = np.isin(prepared.anatomy.structures.data, (Structure.CSF, *VENTRICLES))
     tissue = image[prepared.anatomy.brain.data & ~fluid]
     low, high = np.percentile(tissue if tissue.size else image, [BLACK_PERCENTILE, WHITE_PERCENTILE[sequence]])
-    scaled = (image - low) / (high - low) if high > low else np.zeros_like(image)
+    scaled = (image - low) / (HEADROOM * (high - low)) if high > low else np.zeros_like(image)
     return np.asarray(np.clip(255 * scaled, 0, 255), np.uint8)
 
 
@@ -155,7 +157,7 @@ def slice_title(grid: Grid, plane: Plane, index: int) -> str:
     middle = [(n - 1) / 2 for n in grid.shape]
     middle[plane.axis] = index
     world = grid.world(np.array([middle]))[0]
-    return f"{plane.title} {'xyz'[plane.axis]} = {world[plane.axis]:.0f} mm".replace("-", "−")
+    return f"{plane.title} {'xyz'[plane.axis]} = {round(float(world[plane.axis]))} mm".replace("-", "−")
 
 
 def fullest_slices(mask: NDArray[np.bool_], plane: Plane, n: int, gap: int) -> list[int]:

@@ -165,7 +165,7 @@ def _regions(measured: MarkerMeasures, lesions: list[Lesion]) -> tuple[RegionRow
     return tuple(
         RegionRow(
             region=region,
-            volume=format_ml(measured.region_volume_ml[region]) if region in measured.region_volume_ml else "divided",
+            volume=_region_volume(measured, region, count),
             count=count,
             left=sum(lesion.region == region and lesion.side == "left" for lesion in lesions),
             right=sum(lesion.region == region and lesion.side == "right" for lesion in lesions),
@@ -173,6 +173,12 @@ def _regions(measured: MarkerMeasures, lesions: list[Lesion]) -> tuple[RegionRow
         )
         for region, count in measured.region_count.items()
     )
+
+
+def _region_volume(measured: MarkerMeasures, region: str, count: int) -> str:
+    if region in measured.region_volume_ml:
+        return format_ml(measured.region_volume_ml[region])
+    return "divided" if count else "–"
 
 
 def _mars(lesions: list[Lesion]) -> tuple[tuple[str, int], ...]:
