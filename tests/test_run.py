@@ -6,12 +6,15 @@ from pathlib import Path
 import pytest
 
 import fake_sessions
+from results import make_result
 from smallvessel import run as scheduler
 from smallvessel.config import Settings
 from smallvessel.derivatives import finish_session, is_finished, session_files, write_session
 from smallvessel.errors import InputError
-from smallvessel.records import RunSummary, SessionId, SessionSource
-from smallvessel.run import Outcome, count_cores, default_jobs, run_sessions
+from smallvessel.markers import Marker, Sequence
+from smallvessel.provenance import hash_inputs, run_digest
+from smallvessel.records import RunSummary, SessionFailure, SessionId, SessionSource
+from smallvessel.run import Outcome, count_cores, default_jobs, measure_or_skip, run_sessions
 
 MODELS = {"anatomy": "1.0 sha256:a", "markers": "1.0 sha256:b"}
 
@@ -48,8 +51,6 @@ def test_every_way_to_fail_costs_only_its_own_session(tmp_path: Path) -> None:
 
 
 def test_a_killed_session_leaves_no_results_behind(tmp_path: Path) -> None:
-    from results import make_result
-
     result = make_result(SessionId("killed1"))
     finish_session(result, tmp_path / "out", write_session(result, tmp_path / "out"))
     (tmp_path / "out/dataset_description.json").write_text('{"GeneratedBy": [{"Name": "smallvessel"}]}')
@@ -86,3 +87,37 @@ def test_jobs_fit_cores_memory_and_sessions(monkeypatch: pytest.MonkeyPatch) -> 
 def test_no_jobs_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="1 or more"):
         run("good1", tmp_path, jobs=0)
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> SessionSource:
+    """A session that an earlier run finished in the folder out."""
+    path = tmp_path / "flair.nii.gz"
+    path.write_bytes(b"an image")
+    source = SessionSource(SessionId("01"), {Sequence.FLAIR: path})
+    result = make_result(source.id, run_digest(hash_inputs(source), Settings(), MODELS))
+    finish_session(result, tmp_path / "out", write_session(result, tmp_path / "out"))
+    return source
+
+
+def test_only_what_is_finished_with_the_same_inputs_and_settings_is_skipped(
+    finished: SessionSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("smallvessel.pipeline.process_session", lambda source, *_: source.id)
+    out = tmp_path / "out"
+    assert measure_or_skip(finished, out, Settings(), False).status == "skipped"
+    assert measure_or_skip(finished, out, Settings(), True).status == "completed"
+    assert measure_or_skip(finished, out, Settings(markers=(Marker.WMH,)), False).status == "completed"
+    assert measure_or_skip(finished, tmp_path / "elsewhere", Settings(), False).status == "completed"
+    finished.files[Sequence.FLAIR].write_bytes(b"another image")
+    assert measure_or_skip(finished, out, Settings(), False).status == "completed"
+
+
+def test_a_finished_session_whose_input_is_gone_is_not_called_finished(
+    finished: SessionSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failure = SessionFailure(finished.id, "intake", "no file")
+    monkeypatch.setattr("smallvessel.pipeline.process_session", lambda *_: failure)
+    finished.files[Sequence.FLAIR].unlink()
+    outcome = measure_or_skip(finished, tmp_path / "out", Settings(), False)
+    assert (outcome.status, outcome.failure) == ("failed", failure)
