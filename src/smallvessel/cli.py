@@ -219,7 +219,6 @@ def train(
     _need_torch()
     from .learn.recipes import export, name_of_network
     from .learn.recipes import train as run_training
-    from .learn.train import TrainSettings
 
     name = name_of_network(network)
     with Progress(TextColumn(name), BarColumn(), MofNCompleteColumn(), TextColumn("loss {task.fields[loss]:.3f}"), console=err) as progress:
@@ -228,7 +227,8 @@ def train(
             name,
             label_maps,
             folder,
-            TrainSettings(steps=steps, seed=seed),
+            steps,
+            seed,
             per_head,
             device,
             init,

@@ -48,10 +48,15 @@ def anatomy_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     return cross + dice[present].mean() + 0.3 * sides
 
 
-def marker_loss(logits: torch.Tensor, truth: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Per marker: Tversky loss plus binary cross-entropy over the positives and as many of the hardest negatives, twice over.
+HARD_SHARE = 0.02
+"""Share of the negatives that counts as hard."""
 
-    Dice-like losses alone never find the first lacune; plain cross-entropy drowns in the background.
+
+def marker_loss(logits: torch.Tensor, truth: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Per marker: balanced binary cross-entropy, the hardest negatives once more, and a Dice loss.
+
+    Dice alone never finds the first lacune, and plain cross-entropy drowns in the background. The hard negatives are a fixed
+    share of all: as many as the positives (tried) cancel the positives' gradient before anything is learnt.
 
     Parameters
     ----------
@@ -64,17 +69,15 @@ def marker_loss(logits: torch.Tensor, truth: torch.Tensor, weight: torch.Tensor)
         if not known.any():
             continue
         values, labels = logits[:, marker][known], truth[:, marker][known]
-        each = functional.binary_cross_entropy_with_logits(values, labels, reduction="none")
         positive = labels > 0.5
-        count = int(positive.sum())
-        negatives = each[~positive]
-        hardest = negatives.topk(min(max(2 * count, 500), negatives.numel())).values
-        cross = hardest.mean() if count == 0 else 0.5 * (each[positive].mean() + hardest.mean())
-        loss = cross + 0.5 * negatives.mean()
-        if count > 0:
+        missed = functional.softplus(-values[positive])
+        false = functional.softplus(values[~positive])
+        hardest = false.topk(max(int(HARD_SHARE * false.numel()), 1)).values
+        loss = false.mean() + 0.5 * hardest.mean()
+        if positive.any():
             probability = torch.sigmoid(values)
-            hit = (probability * labels).sum()
-            tversky = (hit + 1) / (hit + 0.5 * (probability * (1 - labels)).sum() + 0.5 * ((1 - probability) * labels).sum() + 1)
-            loss = loss + 1 - tversky
+            hit = probability[positive].sum()
+            dice = (2 * hit + 1) / (probability.sum() + positive.sum() + 1)
+            loss = loss + missed.mean() + 1 - dice
         losses.append(loss)
     return torch.stack(losses).mean() if losses else logits.sum() * 0

@@ -29,7 +29,12 @@ from ..simulate.sequences import Contrast, ContrastSettings, draw_contrast
 from ..structures import Structure
 from .heads import StoredHead
 
-MARGIN_MM = 10
+Patch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""Image, label, weight."""
+
+REPLAY_DISTANCE = 17
+"""Batches between two uses of a patch."""
+MARGIN_MM = 8
 """Around a patch, so that slice profiles and interpolation see what lies beside it."""
 SCALE_JITTER = 0.05
 
@@ -38,7 +43,7 @@ SCALE_JITTER = 0.05
 class PresenceSettings:
     """How often a sequence is there: all four, or each on its own."""
 
-    all_share: float = 0.4
+    all_share: float = 0.5
     shares: dict[Sequence, float] = field(
         default_factory=lambda: {Sequence.FLAIR: 0.85, Sequence.T1W: 0.7, Sequence.T2W: 0.6, Sequence.SWI: 0.45}
     )
@@ -73,7 +78,7 @@ class MarkerSamples:
         Edge in voxels of 1 mm, a multiple of 16.
     seed : int
     batch : int
-        Patches per batch, each from another head.
+        Patches per batch.
     """
 
     heads: tuple[StoredHead, ...]
@@ -85,13 +90,33 @@ class MarkerSamples:
     burden: BurdenSettings = BurdenSettings()
     presence: PresenceSettings = field(default_factory=PresenceSettings)
 
-    def __getitem__(self, number: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Images (batch, 8, x, y, z), labels and loss weights (batch, 4, x, y, z), all float32."""
-        parts = [self.draw(np.random.default_rng((self.seed, number, index))) for index in range(self.batch)]
+    _made: dict[int, Patch] = field(default_factory=dict, compare=False, repr=False)
+
+    def __getitem__(self, number: int) -> Patch:
+        """Images (batch, 8, x, y, z), labels and loss weights (batch, 4, x, y, z), all float32.
+
+        All but the first patch of a batch were first in earlier ones: making a patch costs as much as learning from it
+        twice, so each serves ``batch`` times, mirrored and rescaled in between.
+        """
+        parts = [self._patch(abs(number - REPLAY_DISTANCE * index), mirrored=index % 2 == 1) for index in range(self.batch)]
         images, labels, weights = zip(*parts, strict=True)
         return torch.stack(images), torch.stack(labels), torch.stack(weights)
 
-    def draw(self, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def _patch(self, number: int, mirrored: bool) -> Patch:
+        if number not in self._made:
+            while len(self._made) >= 2 * REPLAY_DISTANCE * self.batch:
+                del self._made[next(iter(self._made))]
+            self._made[number] = self.draw(np.random.default_rng((self.seed, number)))
+        image, label, weight = self._made[number]
+        if not mirrored:
+            return image, label, weight
+        scale = torch.ones(2 * len(Sequence), 1, 1, 1)
+        scale[: len(Sequence)] = torch.from_numpy(
+            np.exp(np.random.default_rng((self.seed, number, 1)).normal(0, SCALE_JITTER, (4, 1, 1, 1)))
+        )
+        return image.flip(1) * scale, label.flip(1), weight.flip(1)
+
+    def draw(self, rng: np.random.Generator) -> Patch:
         """One patch: image (8, x, y, z), label and weight (4, x, y, z)."""
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         head = self.heads[int(rng.integers(len(self.heads)))]

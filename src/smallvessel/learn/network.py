@@ -28,6 +28,8 @@ class UNetSettings:
     inputs: int
     outputs: int
     widths: tuple[int, ...]
+    head_bias: float = 0.0
+    """Logits at the start: negative where positives are rare, or the first hundreds of steps only learn that."""
 
 
 class _Block(nn.Sequential):
@@ -58,6 +60,8 @@ class UNet(nn.Module):
         self.pool = nn.MaxPool3d(2)
         self.grow = nn.Upsample(scale_factor=2, mode="nearest")
         self.head = nn.ConvTranspose3d(widths[0], settings.outputs, 2, stride=2)
+        if self.head.bias is not None:
+            nn.init.constant_(self.head.bias, settings.head_bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits of shape (batch, outputs, x, y, z) for an input of (batch, inputs, x, y, z), sizes multiples of 2^levels."""

@@ -25,8 +25,9 @@ from .train import TrainSettings, load_average, train_network
 
 NETWORKS: dict[ModelName, UNetSettings] = {
     "anatomy": UNetSettings(inputs=1, outputs=len(Structure) + 1, widths=(32, 64, 96, 128)),
-    "markers": UNetSettings(inputs=2 * len(Sequence), outputs=len(Marker), widths=(32, 64, 96, 128)),
+    "markers": UNetSettings(inputs=2 * len(Sequence), outputs=len(Marker), widths=(24, 48, 96, 128), head_bias=-2.5),
 }
+LEARNING_RATES: dict[ModelName, float] = {"anatomy": 2e-3, "markers": 5e-3}
 ANATOMY_PATCH = (64, 80, 64)
 MARKER_PATCH = 64
 EXPORT_TOLERANCE = 1e-2
@@ -76,7 +77,8 @@ def train(
     name: ModelName,
     label_maps: Path,
     folder: Path,
-    settings: TrainSettings,
+    steps: int,
+    seed: int,
     per_head: int,
     device: str = "cpu",
     init: Path | None = None,
@@ -92,19 +94,22 @@ def train(
         Folder of heads; those held out for validation and test are left out.
     folder : Path
         Checkpoints and losses; deformed heads are kept in ``heads`` beside it, shared by both networks.
-    settings : TrainSettings
+    steps : int
+        Optimiser steps in all.
+    seed : int
     per_head : int
         Deformations of each head.
     patch : int, optional
         Edge of the patches in voxels instead of the usual one.
     """
     maps = tuple(path for path in find_label_maps(label_maps) if is_training_head(path))
-    heads = store_heads(maps, folder.parent / "heads", per_head, settings.seed)
+    heads = store_heads(maps, folder.parent / "heads", per_head, seed)
+    settings = TrainSettings(steps=steps, seed=seed, learning_rate=LEARNING_RATES[name])
     if name == "anatomy":
         size = (patch, patch, patch) if patch else ANATOMY_PATCH
-        train_network(NETWORKS[name], AnatomySamples(heads, size, settings.seed), anatomy_loss, folder, settings, device, init, on_step)
+        train_network(NETWORKS[name], AnatomySamples(heads, size, seed), anatomy_loss, folder, settings, device, init, on_step)
     else:
-        samples = MarkerSamples(heads, patch or MARKER_PATCH, settings.seed)
+        samples = MarkerSamples(heads, patch or MARKER_PATCH, seed)
         train_network(NETWORKS[name], samples, marker_loss, folder, settings, device, init, on_step)
 
 

@@ -27,7 +27,7 @@ class TrainSettings:
     steps: int
     """Optimiser steps in all; the learning rate falls linearly over the last third."""
     learning_rate: float = 2e-3
-    warm_up_steps: int = 100
+    warm_up_steps: int = 60
     weight_decay: float = 1e-4
     average_decay: float = 0.998
     """Of the exponential moving average of the weights, which is what is exported."""

@@ -13,6 +13,7 @@ Fraction = Callable[[FloatMap], FloatMap]
 
 
 def smooth_noise(shape: tuple[int, ...], spacing_mm: float, rng: np.random.Generator) -> FloatMap:
+    """Smooth random field of SD about 1 whose features are ``spacing_mm`` wide."""
     knots = tuple(int(np.ceil(n / spacing_mm)) + 2 for n in shape)
     values = rng.standard_normal(knots, dtype=np.float32)
     field_ = values
@@ -27,6 +28,7 @@ def smooth_noise(shape: tuple[int, ...], spacing_mm: float, rng: np.random.Gener
 
 
 def sigmoid(x: FloatMap) -> FloatMap:
+    """Logistic function, safe for large arguments."""
     return np.asarray(1 / (1 + np.exp(-np.clip(x, -30, 30))), np.float32)
 
 
@@ -42,6 +44,7 @@ def pick_voxels(weight: FloatMap, count: int, rng: np.random.Generator) -> NDArr
 
 
 def draw_count(density_per_l: float, weight: FloatMap, rng: np.random.Generator) -> int:
+    """Poisson number of lesions at a density per litre of the voxels (1 mm) with weight."""
     return int(rng.poisson(density_per_l * float(np.count_nonzero(weight)) * 1e-6))
 
 
@@ -68,6 +71,7 @@ def paint(
 
 
 def random_axes(rng: np.random.Generator) -> NDArray[np.float64]:
+    """A random orthogonal 3x3 matrix."""
     q, _ = np.linalg.qr(rng.normal(size=(3, 3)))
     return np.asarray(q)
 
@@ -113,10 +117,12 @@ def stamp_tube(target: FloatMap, path: NDArray[np.float64], radii_mm: NDArray[np
 
 
 def unit_vector(vector: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The vector at length 1; zero stays zero."""
     return vector / (np.linalg.norm(vector) + 1e-6)
 
 
 def bent_path(direction: NDArray[np.float64], length_mm: float, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Four points on a slightly bent line of ``length_mm`` about the origin, shape (4, 3)."""
     side = unit_vector(np.asarray(np.cross(direction, rng.normal(size=3)), np.float64))
     bend = rng.normal(0, 0.12) * length_mm
     t = np.linspace(-0.5, 0.5, 4)[:, None]
