@@ -116,16 +116,18 @@ def _outermost(voxels: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(voxels[ConvexHull(voxels).vertices])
 
 
-def principal_diameters_mm(voxels: NDArray[Any], grid: Grid) -> NDArray[np.float64]:
+def principal_diameters_mm(voxels: NDArray[Any], grid: Grid, blur_mm2: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
     """Diameters of the ellipsoid with an object's second moments, longest first.
 
-    A solid ellipsoid of diameter d has the variance d²/20 along its axis; each voxel adds its own s²/12.
+    A solid ellipsoid of diameter d has the variance d²/20 along its axis; each voxel adds its own s²/12, which is also the least.
 
     Parameters
     ----------
     voxels : ndarray of int, shape (n, 3)
         At least one voxel.
     grid : Grid
+    blur_mm2 : ndarray, shape (3, 3), optional
+        Covariance, in world axes, by which the image was blurred; it is taken off.
 
     Returns
     -------
@@ -134,7 +136,9 @@ def principal_diameters_mm(voxels: NDArray[Any], grid: Grid) -> NDArray[np.float
     points = grid.world(voxels)
     within_voxel = grid.affine[:3, :3] @ grid.affine[:3, :3].T / 12.0
     moments = np.cov(points.T, bias=True) if len(points) > 1 else np.zeros((3, 3))
-    return np.asarray(np.sqrt(20.0 * np.linalg.eigvalsh(moments + within_voxel))[::-1])
+    moments = moments + within_voxel - (0.0 if blur_mm2 is None else blur_mm2)
+    least = np.linalg.eigvalsh(within_voxel).min()
+    return np.asarray(np.sqrt(20.0 * np.maximum(np.linalg.eigvalsh(moments), least))[::-1])
 
 
 def midline_plane_mm(right: NDArray[np.bool_], brain: NDArray[np.bool_], grid: Grid) -> tuple[NDArray[np.float64], float] | None:

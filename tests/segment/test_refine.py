@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from phantoms import ball, ellipsoid, voxel_centres_mm
+from phantoms import ball, ellipsoid, make_grid, voxel_centres_mm
 from scenes import scene, scene_anatomy, scene_grid, scene_image
 from smallvessel.markers import Marker, Sequence
-from smallvessel.records import Prepared
+from smallvessel.records import Native, Prepared
 from smallvessel.segment.refine import Refined, Threshold, refine_markers
 from smallvessel.structures import Structure
-from smallvessel.volume import LabelMap
+from smallvessel.volume import LabelMap, Mask, Transform
 
 Point = tuple[float, float, float]
 
@@ -222,6 +222,15 @@ def test_microbleed_that_continues_as_a_dark_vein_is_dropped_but_a_bulge_beside_
     bulge = ball(GRID, (-11.0, -5.0, 8.0), 3.2)
     dark = with_signal(Sequence.SWI, vein | bulge, 40.0)
     assert refine(scene(images=dark), CMB=bulge).labels[Marker.CMB].any()
+
+
+@pytest.mark.parametrize(("height_mm", "kept"), [(6.0, True), (12.0, True), (18.0, False)])
+def test_microbleed_drawn_over_two_thick_slices_is_kept_but_a_vessel_through_three_is_not(height_mm: float, kept: bool) -> None:
+    thick = make_grid((60, 64, 9), (1.0, 1.0, 6.0))
+    native = {Sequence.SWI: Native(thick, Mask(np.ones(thick.shape, bool), thick), Transform.identity())}
+    column = tube((-11.0, -8.0, -6.0), (0, 0, 1), height_mm, 1.6)
+    assert refine(scene(native=native), CMB=column).labels[Marker.CMB].any() == kept
+    assert not refine(CMB=tube((-11.0, -8.0, -6.0), (0, 0, 1), 12.0, 1.6)).labels[Marker.CMB].any()
 
 
 def test_microbleed_size_and_place() -> None:

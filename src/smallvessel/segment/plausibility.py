@@ -7,6 +7,7 @@ misnamed island that the candidate fills. Limits without a citation are our own 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,6 +96,8 @@ VEIN_MIN_MM = 10.0
 """A candidate is part of a vein if the dark structure it belongs to, followed at half its depth, is 10 mm long, 3 times as long as
 wide, and the candidate itself at most 1.5 times as wide (a bleed beside a vein bulges out of it)."""
 VEIN_BULGE = 1.5
+ISOTROPIC_MM = 1.5
+"""Slices up to this thickness need no correction of sizes."""
 LOWER_TOLERANCE_MM = 0.5
 UPPER_TOLERANCE_MM = 1.0
 """Diameters must miss their limits by more than this: on the 1 mm grid a ball of 3.2 mm can measure 2.7 mm, and large objects measure
@@ -119,6 +122,42 @@ class Candidate:
 
 
 @dataclass(frozen=True, eq=False)
+class Slices:
+    """The slices of the sequence on which a marker is rated: their unit normal in the reference's world, and their spacing.
+
+    A small lesion is drawn one slice thick, or two if it straddles them, whatever its true height: thick slices turn balls into tubes.
+    Sizes and shapes are judged without the height that two slices can add.
+    """
+
+    normal: NDArray[np.float64]
+    spacing_mm: float
+
+    def diameter_mm(self, voxels: NDArray[np.int64], grid: Grid) -> float:
+        """Largest diameter within the slices, or the height less what two slices add, if that is more; in 3D for slices up to 1.5 mm."""
+        if self.spacing_mm <= ISOTROPIC_MM:
+            return diameter_mm(voxels, grid)
+        points = grid.world(voxels)
+        height = points @ self.normal
+        flat = grid.voxels(points - height[:, None] * self.normal)
+        voxel_mm = float(grid.spacing_mm.mean())
+        return max(diameter_mm(flat, grid), float(np.ptp(height)) + 3 * voxel_mm - 2 * self.spacing_mm)
+
+    def principal_diameters_mm(self, voxels: NDArray[np.int64], grid: Grid) -> NDArray[np.float64]:
+        """Diameters of the ellipsoid with the same moments, longest first, the variance that two slices add taken off."""
+        voxel_mm = float(grid.spacing_mm.mean())
+        added_mm2 = max((2 * self.spacing_mm - voxel_mm) ** 2 - voxel_mm**2, 0.0) / 12.0
+        return principal_diameters_mm(voxels, grid, np.asarray(added_mm2 * np.outer(self.normal, self.normal), np.float64))
+
+
+def slices_of(prepared: Prepared, marker: Marker) -> Slices:
+    """The slices of the first present sequence on which a marker is rated."""
+    native = next(prepared.native[sequence] for sequence in MARKERS[marker].rated_on if sequence in prepared.native)
+    step = native.reference_from_native.matrix[:3, :3] @ native.grid.affine[:3, native.grid.slice_axis]
+    spacing_mm = float(np.linalg.norm(step))
+    return Slices(step / spacing_mm, spacing_mm)
+
+
+@dataclass(frozen=True, eq=False)
 class Surroundings:
     """What the rules look at, computed once per session.
 
@@ -137,6 +176,7 @@ class Surroundings:
     flair, swi : ndarray or None
     flair_white : float
         Median FLAIR signal of white matter without lesions.
+    slices : mapping of Marker to Slices
     """
 
     grid: Grid
@@ -150,10 +190,13 @@ class Surroundings:
     flair: NDArray[np.float32] | None
     swi: NDArray[np.float32] | None
     flair_white: float
+    slices: Mapping[Marker, Slices]
 
 
-def observe_surroundings(prepared: Prepared, lesions: NDArray[np.bool_], wmh: NDArray[np.bool_]) -> Surroundings:
-    """Compute what the rules look at; the masks are the voxels above any marker's threshold and above that of WMH."""
+def observe_surroundings(prepared: Prepared, above: Mapping[Marker, NDArray[np.bool_]]) -> Surroundings:
+    """Compute what the rules look at; ``above`` are the voxels above the threshold, for the assessable markers."""
+    nowhere = np.zeros(prepared.grid.shape, bool)
+    lesions = np.logical_or.reduce([nowhere, *above.values()])
     structures = prepared.anatomy.structures.data
     voxel_mm3 = prepared.grid.voxel_volume_mm3
     islands = small_components(np.isin(structures, FLUID), CAVITY_LIMIT_MM3 / voxel_mm3)
@@ -171,10 +214,11 @@ def observe_surroundings(prepared: Prepared, lesions: NDArray[np.bool_], wmh: ND
         island_voxels=np.bincount(islands.ravel()),
         never_wmh=_never_wmh(prepared),
         lesions=lesions,
-        wmh=wmh,
+        wmh=above.get(Marker.WMH, nowhere),
         flair=flair,
         swi=prepared.images[Sequence.SWI].data if Sequence.SWI in prepared.images else None,
         flair_white=float(np.median(flair[white])) if flair is not None and white.any() else 0.0,
+        slices={marker: slices_of(prepared, marker) for marker in above},
     )
 
 
@@ -201,7 +245,8 @@ def _between_ventricles(structures: NDArray[np.int32], grid: Grid) -> NDArray[np
 def why_implausible(candidate: Candidate, around: Surroundings) -> str | None:
     """The first rule that a candidate breaks, or None."""
     info = MARKERS[candidate.marker]
-    across_mm = diameter_mm(candidate.voxels, around.grid)
+    slices = around.slices[candidate.marker]
+    across_mm = slices.diameter_mm(candidate.voxels, around.grid)
     if info.min_diameter_mm is not None and across_mm < info.min_diameter_mm - LOWER_TOLERANCE_MM:
         return f"less than {info.min_diameter_mm:g} mm across"
     if info.max_diameter_mm is not None and across_mm > info.max_diameter_mm + UPPER_TOLERANCE_MM:
@@ -213,7 +258,7 @@ def why_implausible(candidate: Candidate, around: Surroundings) -> str | None:
         return "bright on FLAIR"
     if candidate.marker is Marker.EPVS and _is_spot_in_wmh(candidate, around):
         return "bright on FLAIR"
-    if candidate.marker is Marker.CMB and (is_tube(candidate.voxels, around.grid) or continues_as_vein(candidate, around)):
+    if candidate.marker is Marker.CMB and (is_tube(candidate.voxels, around.grid, slices) or continues_as_vein(candidate, around)):
         return "shaped like a vessel"
     return None
 
@@ -242,21 +287,21 @@ def flair_ratio(candidate: Candidate, around: Surroundings) -> float:
     return float(np.percentile(around.flair[candidate.box][candidate.inside], 25)) / max(reference, 1e-6)
 
 
-def is_elongated(voxels: NDArray[np.int64], grid: Grid) -> bool:
+def is_elongated(voxels: NDArray[np.int64], grid: Grid, slices: Slices) -> bool:
     """Long and thinner than 3 mm: the shape of a perivascular space."""
-    longest, middle, smallest = principal_diameters_mm(voxels, grid)
+    longest, middle, smallest = slices.principal_diameters_mm(voxels, grid)
     return bool(smallest < WIDE_MM and longest >= ELONGATED * middle)
 
 
-def is_ovoid_cavity(voxels: NDArray[np.int64], grid: Grid) -> bool:
+def is_ovoid_cavity(voxels: NDArray[np.int64], grid: Grid, slices: Slices) -> bool:
     """At least 3 mm wide and round or ovoid: the shape of a lacune."""
-    longest, _, smallest = principal_diameters_mm(voxels, grid)
+    longest, _, smallest = slices.principal_diameters_mm(voxels, grid)
     return bool(smallest >= WIDE_MM and longest < OVOID * smallest)
 
 
-def is_tube(voxels: NDArray[np.int64], grid: Grid) -> bool:
+def is_tube(voxels: NDArray[np.int64], grid: Grid, slices: Slices) -> bool:
     """Long beyond what a microbleed is."""
-    longest, middle, _ = principal_diameters_mm(voxels, grid)
+    longest, middle, _ = slices.principal_diameters_mm(voxels, grid)
     return bool(longest >= TUBE_MIN_MM and longest >= TUBE * middle)
 
 
@@ -271,9 +316,9 @@ def continues_as_vein(candidate: Candidate, around: Surroundings) -> bool:
     if background <= core:
         return False
     labels, _ = label_components((brain & (swi < (core + background) / 2)) | inside)
-    structure = np.argwhere(labels == labels[inside][0])
-    longest, middle, _ = principal_diameters_mm(structure, around.grid)
-    own_width = principal_diameters_mm(np.argwhere(inside), around.grid)[1]
+    structure, slices = np.argwhere(labels == labels[inside][0]), around.slices[candidate.marker]
+    longest, middle, _ = slices.principal_diameters_mm(structure, around.grid)
+    own_width = slices.principal_diameters_mm(np.argwhere(inside), around.grid)[1]
     return bool(longest >= VEIN_MIN_MM and longest >= VEIN * middle and own_width <= VEIN_BULGE * middle)
 
 

@@ -75,10 +75,9 @@ def refine_markers(
         The assessable markers; the others take no part.
     """
     above = {marker: (probability[marker] >= limit.probability) & prepared.anatomy.brain.data for marker, limit in thresholds.items()}
-    nowhere = np.zeros(prepared.grid.shape, bool)
-    around = observe_surroundings(prepared, np.logical_or.reduce([nowhere, *above.values()]), above.get(Marker.WMH, nowhere))
+    around = observe_surroundings(prepared, above)
     if Marker.WMH in above:
-        above[Marker.WMH] &= ~around.never_wmh
+        above[Marker.WMH] = above[Marker.WMH] & ~around.never_wmh
     dropped: Counter[tuple[Marker, str]] = Counter()
     kept: dict[Marker, list[Candidate]] = {}
     for marker, mask in above.items():
@@ -144,9 +143,9 @@ def _divide_shared_voxels(
     for lacune, space in np.unique(np.stack([lacunes[shared], spaces[shared]], axis=1), axis=0):
         both = np.argwhere((lacunes == lacune) | (spaces == space))
         overlap = shared & (lacunes == lacune) & (spaces == space)
-        if is_ovoid_cavity(both, around.grid):
+        if is_ovoid_cavity(both, around.grid, around.slices[Marker.LACUNE]):
             loser = Marker.EPVS
-        elif is_elongated(both, around.grid):
+        elif is_elongated(both, around.grid, around.slices[Marker.LACUNE]):
             loser = Marker.LACUNE
         else:
             strength = {m: float(probability[m][overlap].mean()) / thresholds[m].probability for m in masks}
@@ -171,7 +170,7 @@ def _exchange_by_shape(
         for candidate in kept[marker]:
             moved = Candidate(other, candidate.box, candidate.inside)
             support = probability[other][candidate.box][candidate.inside].max() >= SUPPORT * thresholds[other].probability
-            if not shapes[marker](candidate.voxels, around.grid):
+            if not shapes[marker](candidate.voxels, around.grid, around.slices[marker]):
                 settled[marker].append(candidate)
             elif support and why_implausible(moved, around) is None:
                 settled[other].append(moved)
@@ -186,7 +185,7 @@ def _exchange_by_shape(
 
 
 def _drop_elongated(kept: dict[Marker, list[Candidate]], around: Surroundings, dropped: Counter[tuple[Marker, str]]) -> None:
-    elongated = [is_elongated(candidate.voxels, around.grid) for candidate in kept[Marker.LACUNE]]
+    elongated = [is_elongated(candidate.voxels, around.grid, around.slices[Marker.LACUNE]) for candidate in kept[Marker.LACUNE]]
     kept[Marker.LACUNE] = [candidate for candidate, long in zip(kept[Marker.LACUNE], elongated, strict=True) if not long]
     if any(elongated):
         dropped[Marker.LACUNE, "shaped like a perivascular space"] += sum(elongated)
