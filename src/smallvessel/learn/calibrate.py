@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage, optimize
 
 from ..markers import Marker
-from .marker_samples import MarkerSamples
+from .marker_samples import EASY_BATCHES, MarkerSamples
 from .network import UNet
 
 THRESHOLDS = np.round(np.arange(0.2, 0.86, 0.05), 2)
@@ -45,9 +45,9 @@ class Calibration:
 
 @torch.no_grad()
 def predict_patches(model: UNet, samples: MarkerSamples, count: int) -> list[Patch]:
-    """Logits, labels and known voxels, each (4, x, y, z), of ``count`` patches."""
+    """Logits, labels and known voxels, each (4, x, y, z), of ``count`` batches that are not easy."""
     out: list[Patch] = []
-    for number in range(count):
+    for number in range(EASY_BATCHES, EASY_BATCHES + count):
         image, label, weight = samples[number]
         logits = model(image)
         out += list(zip(logits.numpy(), label.numpy() > 0.5, weight.numpy() > 0, strict=True))

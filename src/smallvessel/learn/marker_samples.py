@@ -34,6 +34,10 @@ Patch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 REPLAY_DISTANCE = 17
 """Batches between two uses of a patch."""
+EASY_BATCHES = 700
+"""Over the first batches the share of easy patches falls from all to none: four quiet sequences with thin slices."""
+EASY_ACQUISITION = AcquisitionSettings(volumetric_share=1.0, noise=(0.005, 0.02), texture=(0.0, 0.01), bias_sd=(0.0, 0.03), shift_mm=0.2)
+EASY_CONTRAST = ContrastSettings(brain_jitter=0.03, free_share=0.0)
 MARGIN_MM = 8
 """Around a patch, so that slice profiles and interpolation see what lies beside it."""
 SCALE_JITTER = 0.05
@@ -106,14 +110,16 @@ class MarkerSamples:
         if number not in self._made:
             while len(self._made) >= 2 * REPLAY_DISTANCE * self.batch:
                 del self._made[next(iter(self._made))]
-            self._made[number] = self.draw(np.random.default_rng((self.seed, number)))
+            rng = np.random.default_rng((self.seed, number))
+            easy = rng.random() > number / EASY_BATCHES
+            simpler = replace(self, contrast=EASY_CONTRAST, acquisition=EASY_ACQUISITION, presence=PresenceSettings(all_share=1.0))
+            self._made[number] = (simpler if easy else self).draw(rng)
         image, label, weight = self._made[number]
         if not mirrored:
             return image, label, weight
         scale = torch.ones(2 * len(Sequence), 1, 1, 1)
-        scale[: len(Sequence)] = torch.from_numpy(
-            np.exp(np.random.default_rng((self.seed, number, 1)).normal(0, SCALE_JITTER, (4, 1, 1, 1)))
-        )
+        jitter = np.random.default_rng((self.seed, number, 1)).normal(0, SCALE_JITTER, (len(Sequence), 1, 1, 1))
+        scale[: len(Sequence)] = torch.from_numpy(np.exp(jitter))
         return image.flip(1) * scale, label.flip(1), weight.flip(1)
 
     def draw(self, rng: np.random.Generator) -> Patch:
@@ -186,8 +192,3 @@ def _cut_patch(
         parts[0] = parts[0] ^ np.uint8(RIGHT_BIT)
         inside_mask = inside_mask[::-1].copy()
     return BrainMaps(*parts), inside_mask
-
-
-def validation_samples(samples: MarkerSamples, heads: tuple[StoredHead, ...], seed: int) -> MarkerSamples:
-    """The same distributions on other heads."""
-    return replace(samples, heads=heads, seed=seed)

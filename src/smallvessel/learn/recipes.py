@@ -139,7 +139,7 @@ def export(name: ModelName, label_maps: Path, folder: Path, out: Path, command: 
     model, step = load_average(folder)
     points: dict[str, Any] = {}
     if name == "markers":
-        samples = MarkerSamples(validation_heads(label_maps, folder, 4, seed), MARKER_PATCH, seed + 1)
+        samples = MarkerSamples(validation_heads(label_maps, folder, 4, seed), MARKER_PATCH, seed + 1, batch=1)
         points = {str(marker): asdict(point) for marker, point in calibrate(predict_patches(model, samples, patches)).items()}
     sha256 = export_onnx(model, out / f"{name}.onnx")
     card = ModelCard(

@@ -31,6 +31,10 @@ class TrainSettings:
     weight_decay: float = 1e-4
     average_decay: float = 0.998
     """Of the exponential moving average of the weights, which is what is exported."""
+    settle_share: float = 0.5
+    """Share of the steps, at the end, in which batch normalisation keeps its running statistics: the weights then learn on
+    what is used later. Batches of two patches with other contrasts have statistics of their own, and a network that leans
+    on them fails in use."""
     seed: int = 0
     checkpoint_s: float = 120.0
     """Seconds between checkpoints."""
@@ -150,6 +154,8 @@ def train_network(
     model.train()
     for step, batch in enumerate(loader, start):
         image, *target = (part.to(device) for part in batch)
+        if step >= settings.steps * (1 - settings.settle_share):
+            settle_normalisation(model)
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, settings)
         optimiser.zero_grad(set_to_none=True)
@@ -168,6 +174,13 @@ def train_network(
             _write_rows(folder / "losses.csv", rows)
             rows, saved_at = [], time.monotonic()
     return average.eval()
+
+
+def settle_normalisation(model: UNet) -> None:
+    """Let every batch normalisation use its running statistics, and keep them."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm3d):
+            module.eval()
 
 
 @torch.no_grad()

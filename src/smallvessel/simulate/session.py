@@ -130,7 +130,7 @@ def simulate_session(
         steps[:3, 3] = [centres[0] for centres in sampling.centres_mm]
         images[sequence] = Volume(native * 400, Grid((native.shape[0], native.shape[1], native.shape[2]), world_from_head @ steps))
         taken[sequence] = (contrast, protocol, sampling)
-    grid = Grid(shape, world_from_head)
+    grid = Grid((shape[0], shape[1], shape[2]), world_from_head)
     truth = {}
     for marker in Marker:
         rated = rated_sequence(marker, taken)
