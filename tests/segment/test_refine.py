@@ -97,8 +97,12 @@ def test_wmh_deep_in_a_ventricle_or_in_the_septum_is_cut() -> None:
     cap = ball(GRID, (4.0, 12.5, 4.0), 3.5)
     refined = refine(WMH=cap).labels[Marker.WMH] > 0
     assert refined.sum() > 0.8 * cap.sum()
-    flow = ball(GRID, (-28.0, 0.0, 0.0), 3.0) | ball(GRID, (4.0, 2.0, 4.0), 1.0)
-    assert not refine(WMH=flow).labels[Marker.WMH].any()
+    wide = ANATOMY.structures.data.copy()
+    wide[ball(GRID, DEEP_WHITE, 7.0)] = Structure.LATERAL_VENTRICLE
+    anatomy = type(ANATOMY)(**{**vars(ANATOMY), "structures": LabelMap(wide, GRID)})
+    plexus = ball(GRID, DEEP_WHITE, 3.0)
+    assert not refine(scene(anatomy=anatomy), WMH=plexus).labels[Marker.WMH].any()
+    assert np.array_equal(refine(WMH=plexus).labels[Marker.WMH] > 0, plexus)
     septum = np.abs(voxel_centres_mm(GRID)[..., 0]) <= 1.0
     septum &= ellipsoid(GRID, (0.0, 2.0, 4.0), (4.0, 3.0, 1.5))
     assert not refine(WMH=septum).labels[Marker.WMH].any()

@@ -53,13 +53,12 @@ HOMES: dict[Marker, tuple[Structure, ...]] = {
     Marker.CMB: tuple(structure for structure in Structure if structure not in FLUID),
 }
 """Where a marker occurs (STRIVE). A lacune is subcortical, and cysts of the hippocampal sulcus are not lacunes; a CMB may be cortical."""
-MIN_HOME_FRACTION = {Marker.WMH: 0.2, Marker.LACUNE: 0.5, Marker.EPVS: 0.25, Marker.CMB: 0.4}
-"""Least share of the surroundings (for WMH: of the lesion and its surroundings) that must be home. Low where the marker
-lies against cortex or ventricle by nature, one half for lacunes, whose commonest mimic is a pocket of CSF in a sulcus."""
-
-MIN_OWN_HOME_FRACTION = {Marker.LACUNE: 0.3, Marker.EPVS: 0.3, Marker.CMB: 0.3}
+MIN_HOME_FRACTION = {Marker.WMH: 0.35, Marker.LACUNE: 0.5, Marker.EPVS: 0.25, Marker.CMB: 0.4}
+"""Least share of the surroundings (for WMH: of the lesion and its surroundings) that must be home. Low for what lies in thin
+gyri or against ventricles by nature, one half for lacunes, whose commonest mimic is a pocket of CSF in a sulcus."""
+MIN_OWN_HOME_FRACTION = {Marker.WMH: 0.2, Marker.LACUNE: 0.3, Marker.EPVS: 0.3, Marker.CMB: 0.3}
 """Least share of the candidate itself that must be home: horns of the ventricles are so narrow that their surroundings are white matter.
-Not asked of WMH, which the anatomy may call cortex for their brightness."""
+WMH must miss both shares to be dropped: the anatomy may call a bright lesion cortex, and thin gyri are mostly cortex."""
 
 CAVITY_LIMIT_MM3 = 2000.0
 """Fluid islands up to the volume of a 15 mm ball (1767 mm3) may be a lesion that the anatomy misnamed."""
@@ -252,7 +251,8 @@ def why_implausible(candidate: Candidate, around: Surroundings) -> str | None:
     if info.max_diameter_mm is not None and across_mm > info.max_diameter_mm + UPPER_TOLERANCE_MM:
         return f"more than {info.max_diameter_mm:g} mm across"
     around_it, itself = home_fractions(candidate, around)
-    if around_it < MIN_HOME_FRACTION[candidate.marker] or itself < MIN_OWN_HOME_FRACTION.get(candidate.marker, 0.0):
+    misses = (around_it < MIN_HOME_FRACTION[candidate.marker], itself < MIN_OWN_HOME_FRACTION[candidate.marker])
+    if all(misses) if candidate.marker is Marker.WMH else any(misses):
         return "in tissue or fluid where the marker does not occur"
     if candidate.marker is Marker.LACUNE and flair_ratio(candidate, around) > FLAIR_BRIGHT:
         return "bright on FLAIR"
