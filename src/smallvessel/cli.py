@@ -212,7 +212,7 @@ def train(
     per_head: Annotated[int, typer.Option(min=1, help="Deformations of each head.")] = 6,
     seed: Annotated[int, typer.Option(help="Same seed, same training.")] = 1,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    init: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Checkpoint to start from.")] = None,
+    init: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Exported network (.onnx) to start from.")] = None,
     export_to: Annotated[Path | None, typer.Option(help="Then write the ONNX file and its card here.")] = None,
 ) -> None:
     """Train one of the two networks on simulated images, or go on where it stopped."""

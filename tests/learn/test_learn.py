@@ -178,6 +178,19 @@ def test_the_exported_network_computes_the_same(tmp_path: Path) -> None:
     assert compare_export(model, card, tmp_path) < 1e-3
 
 
+def test_training_starts_from_an_exported_network(heads: tuple[StoredHead, ...], tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    shipped = UNet(TINY).eval()
+    export_onnx(shipped, tmp_path / "shipped.onnx")
+    settings = TrainSettings(steps=1, workers=0, learning_rate=0.0, weight_decay=0.0, settle_share=1.0)
+    samples = MarkerSamples(heads, 32, seed=2, batch=1)
+    trained = train_network(TINY, samples, marker_loss, tmp_path / "new", settings, init=tmp_path / "shipped.onnx")
+    for name, value in shipped.state_dict().items():
+        assert name.endswith("num_batches_tracked") or torch.allclose(trained.state_dict()[name], value, atol=1e-6)
+    with pytest.raises(InputError, match="another network"):
+        train_network(UNetSettings(8, 4, (4, 8)), samples, marker_loss, tmp_path / "other", settings, init=tmp_path / "shipped.onnx")
+
+
 def test_held_out_heads_are_not_trained_on() -> None:
     names = [f"head-{number:02d}.nii.gz" for number in range(1, 17)]
     assert [name for name in names if not is_training_head(Path(name))] == [f"head-{n}.nii.gz" for n in (13, 14, 15, 16)]

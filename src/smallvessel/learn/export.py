@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..errors import InputError
 from ..models import ModelCard, Network
 from .network import UNet
 
@@ -35,10 +36,35 @@ def export_onnx(model: UNet, path: Path) -> str:
         output_names=["logits"],
         dynamic_axes={"image": axes, "logits": axes},
         opset_version=17,
+        # kept apart from the convolutions, so that the weights can be read back for another training; OpenVINO folds them
+        training=torch.onnx.TrainingMode.PRESERVE,
+        do_constant_folding=False,
         dynamo=False,
     )
     os.replace(temporary, path)
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """The weights of an exported network by name, as a start for another training.
+
+    Raises
+    ------
+    InputError
+        When the file is no ONNX model with named weights.
+    """
+    import onnx
+    from onnx import numpy_helper
+
+    try:
+        graph = onnx.load(str(path)).graph
+    except Exception as error:  # whatever the parser says of a damaged file
+        raise InputError(f"{path}, which is no ONNX model ({type(error).__name__})", "an exported network", "give a .onnx file") from None
+    weights = {part.name: torch.from_numpy(numpy_helper.to_array(part).copy()) for part in graph.initializer}
+    for node in graph.node:  # weights with equal values are stored once
+        if node.op_type == "Identity" and node.input[0] in weights:
+            weights[node.output[0]] = weights[node.input[0]]
+    return weights
 
 
 def write_card(card: ModelCard, folder: Path) -> Path:

@@ -15,6 +15,7 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 
 from ..errors import InputError
+from .export import read_weights
 from .network import UNet, UNetSettings
 
 log = logging.getLogger(__name__)
@@ -98,7 +99,7 @@ def train_network(
     device : str
         "cpu" or "cuda".
     init : Path, optional
-        A checkpoint whose averaged weights are the start.
+        An exported network (ONNX) whose weights are the start.
     on_step : callable, optional
         Told the step and its loss.
 
@@ -125,9 +126,12 @@ def train_network(
         optimiser.load_state_dict(state["optimiser"])
         start = int(state["step"])
     elif init is not None:
-        weights = torch.load(init, map_location=device, weights_only=True)["average"]
-        model.load_state_dict(weights)
-        average.load_state_dict(weights)
+        weights = read_weights(init)
+        named = {name for name in model.state_dict() if not name.endswith("num_batches_tracked")}
+        if not named <= weights.keys() or any(weights[name].shape != model.state_dict()[name].shape for name in named):
+            raise InputError(f"{init} with weights of another network", f"{network}", "give weights of the same network to --init")
+        for start_from in (model, average):
+            start_from.load_state_dict({name: weights[name] for name in named}, strict=False)
 
     def save(step: int) -> None:
         state = {
