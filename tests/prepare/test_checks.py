@@ -135,7 +135,7 @@ def test_a_cut_off_brain_is_measured() -> None:
 
 
 def test_a_missing_vertex_and_thick_slices_are_flagged() -> None:
-    thick = make_grid((72, 80, 12), (2.8, 2.8, 9.0))
+    thick = make_grid((72, 80, 10), (2.8, 2.8, 9.0))
     checks = checks_of(head_image(thick))
     assert named(checks, "field_of_view_FLAIR").status == "fail"
     assert named(checks, "slice_distance_FLAIR").status == "fail"

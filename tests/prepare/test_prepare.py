@@ -41,8 +41,10 @@ def test_flair_is_the_reference_and_every_image_is_on_its_grid(prepared: Prepare
     assert all(n % 16 == 0 for n in prepared.grid.shape)
     assert np.allclose(prepared.grid.affine[:3, :3], np.eye(3))
     assert set(prepared.images) == set(prepared.native) == {Sequence.FLAIR, Sequence.T1W}
-    for image in (*prepared.images.values(), prepared.anatomy.structures, prepared.anatomy.brain, prepared.anatomy.lobes):
-        assert image.grid.same_as(prepared.grid)
+    anatomy = prepared.anatomy
+    grids = [image.grid for image in prepared.images.values()]
+    for grid in (*grids, anatomy.structures.grid, anatomy.right.grid, anatomy.brain.grid, anatomy.intracranial.grid, anatomy.lobes.grid):
+        assert grid.same_as(prepared.grid)
 
 
 def test_native_masks_have_the_true_shape_on_their_own_grids(prepared: Prepared) -> None:

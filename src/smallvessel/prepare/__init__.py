@@ -23,6 +23,7 @@ from .anatomy import (
     fuse_anatomy,
     make_consistent,
     suppress_islands,
+    take_over_head,
 )
 from .atlas import find_lobes, register_to_mni
 from .bias import correct_bias
@@ -62,7 +63,7 @@ def prepare_with(session: Session, network: AnatomyNetwork) -> Prepared:
     reference = next(sequence for sequence in Sequence if sequence in session.images)
     acquired = {sequence: session.images[sequence].volume for sequence in Sequence if sequence in session.images}
     found = {sequence: find_anatomy(image, network) for sequence, image in acquired.items()}
-    brains = {sequence: find_brain(found[sequence], image.grid) for sequence, image in acquired.items()}
+    brains = {sequence: find_brain(found[sequence].head, image.grid) for sequence, image in acquired.items()}
     for sequence, brain in brains.items():
         _require_brain(sequence, brain)
     extracted = {sequence: is_brain_extracted(image, brains[sequence]) for sequence, image in acquired.items()}
@@ -78,9 +79,11 @@ def prepare_with(session: Session, network: AnatomyNetwork) -> Prepared:
     registration_checks = {s: check_registration(s, reference, r) for s, r in registrations.items()}
     trusted = [reference, *(s for s, check in registration_checks.items() if check.status != "fail")]
 
-    grid = analysis_grid(acquired[reference].grid, find_intracranial(found[reference], found[reference].grid))
-    views = [AnatomyView(found[s], to_reference[s], _weight(acquired[s].grid)) for s in trusted]
-    anatomy = build_anatomy(suppress_islands(fuse_anatomy(views)), grid)
+    fused = fuse_anatomy([AnatomyView(found[s], to_reference[s], _weight(acquired[s].grid)) for s in trusted])
+    grid = analysis_grid(acquired[reference].grid, find_intracranial(fused.head, fused.grid))
+    anatomy = build_anatomy(suppress_islands(fused), grid)
+    if len(trusted) > 1:
+        brains |= {s: find_brain(take_over_head(found[s].head, fused.head, to_reference[s].inverse()), acquired[s].grid) for s in trusted}
     images = {sequence: resample(image, grid, to_reference[sequence]) for sequence, image in corrected.items()}
     native = {s: Native(image.grid, brains[s], to_reference[s]) for s, image in acquired.items()}
     image_checks = [
@@ -105,8 +108,8 @@ def prepare_with(session: Session, network: AnatomyNetwork) -> Prepared:
 def build_anatomy(probability: AnatomyProbability, grid: Grid) -> Anatomy:
     """Structures, sides, masks and lobes on the analysis grid."""
     structures, right = decide_structures(probability, grid)
-    brain = find_brain(probability, grid)
-    intracranial = Mask(find_intracranial(probability, grid).data | brain.data, grid)
+    brain = find_brain(probability.head, grid)
+    intracranial = Mask(find_intracranial(probability.head, grid).data | brain.data, grid)
     structures = make_consistent(structures, brain, intracranial)
     mni_from_reference = register_to_mni(structures, brain)
     lobes = find_lobes(structures, brain, mni_from_reference)
@@ -182,7 +185,7 @@ def _describe(
     if len(trusted) > 1:
         steps.append(
             f"The structures' probabilities of {', '.join(trusted)} were averaged, weighted by the inverse of their slice distance, "
-            "and the most probable structure was taken."
+            "and the most probable structure was taken; the brain masks on the native grids were made of the same average."
         )
     steps.append(
         "Lobes came from the Desikan-Killiany atlas in MNI152 space through an affine registration of the segmented tissues to those "
