@@ -8,6 +8,8 @@ since the order in which threads add up their sums would otherwise change the la
 from __future__ import annotations
 
 import io
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -236,17 +238,35 @@ def _register_fine(reference: Volume, reference_brain: Mask, native: Volume, sta
     from picsl_greedy import Greedy3D
 
     greedy, silence = Greedy3D(), io.StringIO()
-    greedy.execute(
-        f"-a -dof 6 -m NMI -n {GREEDY_ITERATIONS} -i fixed moving -gm brain -ia-identity -o rigid -threads 1 -seed {SEED} -V 0",
-        out=silence,
-        err=silence,
-        fixed=to_sitk(reference),
-        moving=to_sitk(_moved(native, start.inverse())),
-        brain=to_sitk(reference_brain),
-        rigid=None,
-    )
+    with _quiet_native_code():
+        greedy.execute(
+            f"-a -dof 6 -m NMI -n {GREEDY_ITERATIONS} -i fixed moving -gm brain -ia-identity -o rigid -threads 1 -seed {SEED} -V 0",
+            out=silence,
+            err=silence,
+            fixed=to_sitk(reference),
+            moving=to_sitk(_moved(native, start.inverse())),
+            brain=to_sitk(reference_brain),
+            rigid=None,
+        )
     matrix = np.asarray(greedy["rigid"], np.float64)
     return start @ Transform(_nearest_rigid(matrix))
+
+
+@contextmanager
+def _quiet_native_code() -> Iterator[None]:
+    """Nothing reaches the process's error stream: greedy's optimiser writes there when a line search ends early.
+
+    That is no error, and how good the result is gets judged afterwards.
+    """
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _nearest_rigid(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
