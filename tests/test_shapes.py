@@ -68,7 +68,7 @@ def test_blur_is_taken_off_but_never_more_than_to_one_voxel() -> None:
     grid = make_grid((40, 40, 40), (1.0, 1.0, 1.0))
     column = np.argwhere(ellipsoid(grid, (0, 0, 0), (6.0, 6.0, 15.0)))
     tall = np.diag([0.0, 0.0, 15.0**2 / 5 - 6.0**2 / 5])
-    assert principal_diameters_mm(column, grid, tall) == pytest.approx([12.0] * 3, abs=0.4)
+    assert principal_diameters_mm(column, grid, tall) == pytest.approx([12.0] * 3, abs=0.6)
     assert principal_diameters_mm(column, grid, 100 * tall)[2] == pytest.approx(np.sqrt(20 / 12))
 
 
