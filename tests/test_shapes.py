@@ -43,10 +43,18 @@ def test_diameter_of_few_voxels() -> None:
     assert diameter_mm(np.array([[0, 0, 0], [3, 4, 0]]), grid) == 6.0
 
 
-def test_diameter_of_a_large_plane_has_no_hull() -> None:
-    grid = make_grid((40, 40, 3), (1.0, 1.0, 1.0))
+def test_diameter_of_a_large_plane_and_of_a_long_line() -> None:
+    grid = make_grid((40, 40, 3), (1.0, 1.0, 1.0), rotation_deg=(10.0, 20.0, 30.0))
     plane = np.array([[x, y, 1] for x in range(31) for y in range(41)])
     assert diameter_mm(plane, grid) == pytest.approx(50.0 + 1.0)
+    assert diameter_mm(np.array([[x, 0, 0] for x in range(600)]), grid) == pytest.approx(600.0)
+
+
+def test_diameter_of_many_voxels_in_a_plane_is_found_on_its_outline() -> None:
+    grid = make_grid((300, 300, 3), (1.0, 1.0, 1.0))
+    voxels = np.argwhere(ellipsoid(grid, (0, 0, 0), (140.0, 120.0, 0.9)))
+    assert len(voxels) > 50_000
+    assert diameter_mm(voxels, grid) == pytest.approx(280.0, abs=1.0)
 
 
 def test_hull_and_all_pairs_agree() -> None:

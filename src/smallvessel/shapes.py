@@ -96,24 +96,30 @@ def diameter_mm(voxels: NDArray[Any], grid: Grid) -> float:
 
     Parameters
     ----------
-    voxels : ndarray of int, shape (n, 3)
+    voxels : ndarray, shape (n, 3)
     grid : Grid
     """
     if not len(voxels):
         return 0.0
     from scipy.spatial.distance import pdist
 
-    points = grid.world(_outermost(np.asarray(voxels)))
+    points = _outermost(grid.world(voxels))
     farthest = float(pdist(points).max()) if len(points) > 1 else 0.0
     return farthest + float(grid.spacing_mm.mean())
 
 
-def _outermost(voxels: NDArray[Any]) -> NDArray[Any]:
-    if len(voxels) < HULL_FROM_POINTS or np.linalg.matrix_rank(voxels - voxels[0]) < 3:
-        return voxels
+def _outermost(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The vertices of the convex hull, of points that may lie in a plane or on a line; few points are left as they are."""
+    if len(points) < HULL_FROM_POINTS:
+        return points
     from scipy.spatial import ConvexHull
 
-    return np.asarray(voxels[ConvexHull(voxels).vertices])
+    centred = points - points.mean(axis=0)
+    variances, axes = np.linalg.eigh(centred.T @ centred / len(points))
+    spread = centred @ axes[:, variances > 1e-6]
+    if spread.shape[1] < 2:
+        return np.asarray(points[[spread.sum(axis=1).argmin(), spread.sum(axis=1).argmax()]])
+    return np.asarray(points[ConvexHull(spread).vertices])
 
 
 def principal_diameters_mm(voxels: NDArray[Any], grid: Grid, blur_mm2: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
