@@ -69,11 +69,11 @@ def marker_loss(logits: torch.Tensor, truth: torch.Tensor, weight: torch.Tensor)
     positives, negatives = positive.sum(over), negative.sum(over)
     missed = ((false - logits) * positive).sum(over) / positives.clamp(min=1)
     false = false * negative
-    # every second voxel along each axis is enough to find where it is wrong
-    sparse = false[:, :, ::2, ::2, ::2].transpose(0, 1).flatten(1)
-    hardest = sparse.topk(max(int(HARD_SHARE * sparse.shape[1]), 1)).values.mean(1)
+    # the worst of each 2x2x2, since taking every second voxel would only teach one of the eight that the network unfolds together
+    worst = functional.max_pool3d(false, 2).transpose(0, 1).flatten(1)
+    hardest = worst.topk(max(int(HARD_SHARE * worst.shape[1]), 1)).values.mean(1)
     probability = torch.sigmoid(logits) * weight
     dice = (2 * (probability * positive).sum(over) + 1) / (probability.sum(over) + positives + 1)
-    each = false.sum(over) / negatives.clamp(min=1) + 0.5 * hardest + missed + (positives > 0) * (1 - dice)
+    each = false.sum(over) / negatives.clamp(min=1) + hardest + missed + (positives > 0) * (1 - dice)
     known = (positives + negatives) > 0
     return (each * known).sum() / known.sum().clamp(min=1)
