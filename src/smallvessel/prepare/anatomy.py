@@ -35,7 +35,7 @@ ALL_SEEN = 0.999
 ISLAND_PROBABILITY = 0.2
 """Voxels above it hang together when islands are looked for. Own choice."""
 NEGLIGIBLE = 0.01
-"""A structure is interpolated only around the voxels where it has at least this probability."""
+"""Where a structure or the brain is less probable, it is taken as absent."""
 
 _NEIGHBOURS = ndimage.generate_binary_structure(3, {6: 1, 18: 2, 26: 3}[CONNECTIVITY])
 _MIDLINE = (Structure.THIRD_VENTRICLE, Structure.FOURTH_VENTRICLE, Structure.BRAINSTEM)
@@ -140,13 +140,18 @@ def take_over_head(own: HeadProbability, fused: HeadProbability, native_from_ref
 
 def close_probability(probability: NDArray[np.float32], radius_vox: float) -> NDArray[np.float32]:
     """Grey-value closing by a ball: fills gaps narrower than its diameter, and keeps the border's position between voxels."""
+    result = np.array(probability, np.float32)
+    box = ndimage.find_objects((probability > NEGLIGIBLE).astype(np.uint8))
+    if not box:
+        return result
     reach = int(np.ceil(radius_vox))
     offsets = np.indices((2 * reach + 1,) * 3) - reach
     ball = (offsets**2).sum(axis=0) <= radius_vox**2
-    padded = np.pad(probability, reach + 1)
+    padded = np.pad(probability[box[0]], 2 * reach)
     closed = ndimage.grey_erosion(ndimage.grey_dilation(padded, footprint=ball), footprint=ball)
-    inner = slice(reach + 1, -reach - 1)
-    return np.asarray(np.maximum(closed[inner, inner, inner], probability), np.float32)
+    inner = (slice(2 * reach, -2 * reach),) * 3
+    result[box[0]] = np.maximum(closed[inner], probability[box[0]])
+    return result
 
 
 def analysis_grid(reference: Grid, intracranial: Mask) -> Grid:

@@ -62,7 +62,7 @@ GHOSTING = Limits(warn=2.5, fail=8.0)
 """Percent; 2.5 is the American College of Radiology's limit for its phantom, taken over to heads as an own choice."""
 CUT_OFF = Limits(warn=15.0, fail=50.0)
 SLICE_MM = Limits(warn=5.0, fail=8.0)
-ASYMMETRY = Limits(warn=8.0, fail=20.0)
+ASYMMETRY = Limits(warn=12.0, fail=25.0)
 BRAIN_ML = Range(warn=(900.0, 1700.0), fail=(700.0, 1900.0))
 INTRACRANIAL_ML = Range(warn=(1100.0, 2000.0), fail=(900.0, 2200.0))
 

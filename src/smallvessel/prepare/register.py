@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ..errors import GeometryError
-from ..volume import Grid, Mask, Transform, Volume, isotropic_grid, point_to_sitk, resample, to_sitk, transform_from_sitk
+from ..volume import Grid, Mask, Transform, Volume, coarser_grid, isotropic_grid, point_to_sitk, resample, to_sitk, transform_from_sitk
 
 Stage = Literal["nmi", "mattes", "start"]
 
 FAST_SPACING_MM = 2.0
+FINE_SPACING_MM = 1.0
 MARGIN_MM = 16.0
 OUTLINE_MM = 10.0
 GREEDY_ITERATIONS = "40x20"
@@ -234,18 +235,22 @@ def _cut_out(image: Volume, brain: Mask) -> tuple[Volume, Mask]:
 
 
 def _register_fine(reference: Volume, reference_brain: Mask, native: Volume, start: Transform) -> Transform:
-    """Stage two: greedy on the images' own grids. The start goes into the moving image's header, so nothing is resampled."""
+    """Stage two: greedy, on the reference's own voxels unless they are finer than 1 mm, which doubles the time for 0.03 mm.
+
+    The start goes into the moving image's header, so that image is not resampled.
+    """
     from picsl_greedy import Greedy3D
 
+    grid = coarser_grid(reference.grid, FINE_SPACING_MM)
     greedy, silence = Greedy3D(), io.StringIO()
     with _quiet_native_code():
         greedy.execute(
             f"-a -dof 6 -m NMI -n {GREEDY_ITERATIONS} -i fixed moving -gm brain -ia-identity -o rigid -threads 1 -seed {SEED} -V 0",
             out=silence,
             err=silence,
-            fixed=to_sitk(reference),
+            fixed=to_sitk(resample(reference, grid)),
             moving=to_sitk(_moved(native, start.inverse())),
-            brain=to_sitk(reference_brain),
+            brain=to_sitk(resample(reference_brain, grid)),
             rigid=None,
         )
     matrix = np.asarray(greedy["rigid"], np.float64)
