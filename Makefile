@@ -7,13 +7,17 @@ BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 DEMO := demo-output
 
-.PHONY: demo test test-learn lint clean
+.PHONY: demo test test-learn test-whole lint clean
 
 demo: $(VENV)/installed
 	$(BIN)/smallvessel demo $(DEMO)
 
 test: lint
 	$(BIN)/python -m pytest
+
+# Everything end to end with the shipped networks: 24 sessions, about a quarter of an hour.
+test-whole: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -m whole
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check

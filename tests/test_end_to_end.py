@@ -29,6 +29,7 @@ SUBSETS = [subset for size in range(1, len(Sequence) + 1) for subset in itertool
 ALL = tuple(Sequence)
 MAX_CHANGE = 0.01
 ONE_VOXEL_ML = 0.001
+pytestmark = pytest.mark.whole
 needs_openms = pytest.mark.skipif(not OPENMS.is_dir(), reason=f"the public scans are not beside the checkout ({OPENMS})")
 
 

@@ -163,11 +163,12 @@ def test_calibration_finds_the_temperature_and_a_working_point() -> None:
     truth[:, 10:16, 10:16, 10:16] = truth[:, 25:29, 25:29, 25:29] = True
     probability = np.where(truth, 0.9, 0.02)
     label = rng.random(truth.shape) < probability
-    logit = 3.0 * np.log(probability / (1 - probability))
+    logit = 3.0 * np.log(probability / (1 - probability)) + 1.5
     found = calibrate([(logit.astype(np.float32), label, np.ones_like(truth))])
     for marker in Marker:
-        assert found[marker].temperature == pytest.approx(3.0, rel=0.1)
-        assert 0.2 <= found[marker].probability <= 0.85
+        assert found[marker].temperature == pytest.approx(3.0, rel=0.15)
+        assert found[marker].offset == pytest.approx(1.5, abs=0.9)
+        assert 0.1 <= found[marker].probability <= 0.85
 
 
 def test_the_exported_network_computes_the_same(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from ..markers import Marker, Sequence
 from ..models import ModelCard, ModelName
 from ..structures import Structure
 from .anatomy_samples import AnatomySamples
-from .calibrate import calibrate, predict_patches
+from .calibrate import calibrate, predict_patches, shift_logits
 from .export import compare_export, export_onnx, write_card
 from .heads import VALIDATION_HEADS, StoredHead, is_training_head, store_heads
 from .losses import anatomy_loss, marker_loss
@@ -140,7 +140,9 @@ def export(name: ModelName, label_maps: Path, folder: Path, out: Path, command: 
     points: dict[str, Any] = {}
     if name == "markers":
         samples = MarkerSamples(validation_heads(label_maps, folder, 4, seed), MARKER_PATCH, seed + 1, batch=1)
-        points = {str(marker): asdict(point) for marker, point in calibrate(predict_patches(model, samples, patches)).items()}
+        found = calibrate(predict_patches(model, samples, patches))
+        shift_logits(model, found)
+        points = {str(marker): asdict(point) for marker, point in found.items()}
     sha256 = export_onnx(model, out / f"{name}.onnx")
     card = ModelCard(
         name=name,
