@@ -156,7 +156,7 @@ def demo(folder: Annotated[Path, typer.Argument(metavar="[OUT]", help="Output fo
     for heading in ("marker", "true mL", "measured mL", "true count", "measured count", "found", "false"):
         table.add_column(heading, justify="left" if heading == "marker" else "right")
     for row in result.rows:
-        name = MARKERS[row.marker].name
+        name = str(row.marker)
         if row.measured_volume_ml is None or row.measured_count is None or row.lesions is None:
             table.add_row(name, f"{row.true_volume_ml:.3f}", "n/a", f"{row.true_count}", "n/a", "n/a", "n/a")
             continue

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -107,6 +109,15 @@ def test_a_marker_does_not_depend_on_what_else_was_requested() -> None:
     assert isinstance(alone, MarkerMap)
     assert together.labels.data.max() == 1
     assert np.array_equal(together.labels.data, alone.labels.data)
+
+
+def test_a_marker_that_the_network_cannot_find_is_not_assessed() -> None:
+    found = segment_with(scene(), tuple(Marker), answer, replace(CARD, thresholds={Marker.WMH: CARD.thresholds[Marker.WMH]}))
+    assert isinstance(found.markers[Marker.WMH], MarkerMap)
+    for marker in (Marker.LACUNE, Marker.EPVS, Marker.CMB):
+        reason = found.markers[marker]
+        assert isinstance(reason, NotAssessed)
+        assert "not good enough" in reason.reason
 
 
 def test_no_network_is_loaded_when_nothing_can_be_assessed() -> None:

@@ -30,6 +30,8 @@ NETWORKS: dict[ModelName, UNetSettings] = {
 LEARNING_RATES: dict[ModelName, float] = {"anatomy": 2e-3, "markers": 5e-3}
 ANATOMY_PATCH = (64, 80, 64)
 MARKER_PATCH = 64
+USABLE_DICE = 0.25
+"""A marker found worse than this on validation patches gets no threshold: it is then not assessed, not counted as none. Own choice."""
 EXPORT_TOLERANCE = 1e-2
 """Largest difference of logits between the trained network and the exported file."""
 LIMITS: dict[ModelName, tuple[str, ...]] = {
@@ -39,7 +41,6 @@ LIMITS: dict[ModelName, tuple[str, ...]] = {
     ),
     "markers": (
         "Trained on simulated images only. Lacunes, perivascular spaces and microbleeds were never measured on labelled real scans.",
-        "White matter hyperintensities were measured on three real multiple sclerosis patients, not on small vessel disease.",
         "Not trained on infarcts, tumours or haemorrhages: exclude such patients, or their lesions.",
     ),
 }
@@ -152,7 +153,11 @@ def export(name: ModelName, label_maps: Path, folder: Path, out: Path, command: 
         spacing_mm=2.0 if name == "anatomy" else 1.0,
         inputs=("image",) if name == "anatomy" else (*map(str, Sequence), *(f"{sequence} present" for sequence in Sequence)),
         outputs=(*(s.name for s in Structure), "RIGHT") if name == "anatomy" else tuple(map(str, Marker)),
-        thresholds={m: {"probability": p["probability"], "min_volume_mm3": p["min_volume_mm3"]} for m, p in points.items()},
+        thresholds={
+            m: {"probability": p["probability"], "min_volume_mm3": p["min_volume_mm3"]}
+            for m, p in points.items()
+            if p["dice"] >= USABLE_DICE
+        },
         temperature={m: p["temperature"] for m, p in points.items()},
         training={
             "command": command,

@@ -40,8 +40,13 @@ def segment_markers(prepared: Prepared, markers: tuple[Marker, ...]) -> Segmenta
 def segment_with(prepared: Prepared, markers: tuple[Marker, ...], forward: Forward, card: ModelCard) -> Segmentation:
     """Segment the requested markers with a given network, its thresholds and temperatures taken from its card."""
     reasons = _reasons_not_assessed(prepared, markers)
+    for marker in Marker:
+        if marker not in reasons and marker not in card.thresholds:
+            reasons[marker] = NotAssessed(f"the network {card.name} {card.version} is not good enough for it, see its card")
     thresholds = {
-        marker: Threshold.from_card(card.thresholds[marker]) for marker, reason in assessable(prepared.images).items() if reason is None
+        marker: Threshold.from_card(card.thresholds[marker])
+        for marker, reason in assessable(prepared.images).items()
+        if reason is None and marker in card.thresholds
     }
     probability = predict_probabilities(prepared, forward, card.temperature)
     refined = refine_markers(prepared, probability, thresholds)
