@@ -19,7 +19,7 @@ from smallvessel.learn.calibrate import calibrate  # noqa: E402
 from smallvessel.learn.export import compare_export, export_onnx  # noqa: E402
 from smallvessel.learn.heads import StoredHead, is_training_head  # noqa: E402
 from smallvessel.learn.losses import anatomy_loss, marker_loss  # noqa: E402
-from smallvessel.learn.marker_samples import EASY_BATCHES, MarkerSamples, tissue_shares  # noqa: E402
+from smallvessel.learn.marker_samples import EASY_PATCHES, MarkerSamples, tissue_shares  # noqa: E402
 from smallvessel.learn.network import UNet, UNetSettings  # noqa: E402
 from smallvessel.learn.train import TrainSettings, learning_rate, load_average, train_network  # noqa: E402
 from smallvessel.markers import Marker, Sequence  # noqa: E402
@@ -30,6 +30,7 @@ from smallvessel.simulate.lesions import Burden, draw_lesions  # noqa: E402
 from smallvessel.simulate.sequences import draw_contrast  # noqa: E402
 
 TINY = UNetSettings(inputs=8, outputs=4, widths=(4, 6))
+FINE = UNetSettings(inputs=8, outputs=4, widths=(4, 6), flags=4, gate=8)
 
 
 @pytest.fixture(scope="module")
@@ -47,16 +48,16 @@ def weights_of(model: UNet) -> list[Any]:
 
 
 def test_a_batch_depends_on_its_number_alone(heads: tuple[StoredHead, ...]) -> None:
-    samples = MarkerSamples(heads, 32, seed=5, batch=1)
+    samples = MarkerSamples(heads, 32, seed=5, batch=1, uses=1)
     first, again, other = samples[3], samples[3], samples[4]
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     assert not torch.equal(first[0], other[0])
 
 
 def test_missing_sequences_are_declared_and_their_markers_not_learnt(heads: tuple[StoredHead, ...]) -> None:
-    samples = MarkerSamples(heads, 32, seed=5, batch=1)
+    samples = MarkerSamples(heads, 32, seed=5, batch=1, uses=1)
     seen = set()
-    for number in range(EASY_BATCHES, EASY_BATCHES + 30):
+    for number in range(EASY_PATCHES, EASY_PATCHES + 30):
         image, label, weight = (part[0] for part in samples[number])
         present = tuple(bool(image[4 + channel].max() > 0) for channel in range(4))
         seen.add(present)
@@ -87,7 +88,7 @@ def test_patches_are_on_the_scale_of_use(heads: tuple[StoredHead, ...]) -> None:
 
 
 def test_training_is_resumed_to_the_bit(heads: tuple[StoredHead, ...], tmp_path: Path) -> None:
-    samples = MarkerSamples(heads, 32, seed=2, batch=1)
+    samples = MarkerSamples(heads, 32, seed=2, batch=1, uses=1)
 
     def run(folder: str, steps: int) -> UNet:
         settings = TrainSettings(steps=steps, workers=0, checkpoint_s=0.0, warm_up_steps=1, learning_rate=1e-3)
@@ -111,7 +112,7 @@ def test_training_is_resumed_to_the_bit(heads: tuple[StoredHead, ...], tmp_path:
 
 
 def test_a_checkpoint_of_another_network_is_refused(heads: tuple[StoredHead, ...], tmp_path: Path) -> None:
-    samples = MarkerSamples(heads, 32, seed=2, batch=1)
+    samples = MarkerSamples(heads, 32, seed=2, batch=1, uses=1)
     settings = TrainSettings(steps=1, workers=0)
     train_network(TINY, samples, marker_loss, tmp_path, settings)
     with pytest.raises(InputError, match="another network"):
@@ -122,16 +123,17 @@ def test_a_checkpoint_of_another_network_is_refused(heads: tuple[StoredHead, ...
 
 def test_both_losses_fall(heads: tuple[StoredHead, ...]) -> None:
     torch.manual_seed(0)
-    markers = MarkerSamples(heads, 32, seed=0, batch=1)[0]
+    markers = MarkerSamples(heads, 32, seed=0, batch=1, uses=1)[0]
     anatomy = AnatomySamples(heads, (32, 32, 32), seed=0, crops=1)[0]
     for network, batch, loss in (
         (UNet(TINY), markers, marker_loss),
+        (UNet(FINE), markers, marker_loss),
         (UNet(UNetSettings(1, 18, (8, 12))), anatomy, anatomy_loss),
     ):
         optimiser = torch.optim.Adam(network.parameters(), 1e-2)
         values = []
         for _ in range(80):
-            value = loss(network(batch[0]), *batch[1:])
+            value = loss(network(batch[0]), *batch[1:], progress=0.0)
             optimiser.zero_grad()
             torch.autograd.backward(value)
             optimiser.step()
@@ -143,9 +145,9 @@ def test_ignored_voxels_do_not_count() -> None:
     logits = torch.zeros((1, 4, 8, 8, 8))
     truth, weight = torch.zeros_like(logits), torch.ones_like(logits)
     truth[0, 0, 4, 4, 4] = 1
-    one = marker_loss(logits, truth, weight)
+    one = marker_loss(logits, truth, weight, 0.5)
     logits[0, 0, 0], weight[0, 0, 0] = 30.0, 0.0
-    assert float(marker_loss(logits, truth, weight)) == pytest.approx(float(one), abs=0.05)
+    assert float(marker_loss(logits, truth, weight, 0.5)) == pytest.approx(float(one), abs=0.05)
 
 
 def test_learning_rate_warms_up_and_falls() -> None:
@@ -184,7 +186,7 @@ def test_training_starts_from_an_exported_network(heads: tuple[StoredHead, ...],
     shipped = UNet(TINY).eval()
     export_onnx(shipped, tmp_path / "shipped.onnx")
     settings = TrainSettings(steps=1, workers=0, learning_rate=0.0, weight_decay=0.0, settle_share=1.0)
-    samples = MarkerSamples(heads, 32, seed=2, batch=1)
+    samples = MarkerSamples(heads, 32, seed=2, batch=1, uses=1)
     trained = train_network(TINY, samples, marker_loss, tmp_path / "new", settings, init=tmp_path / "shipped.onnx")
     for name, value in shipped.state_dict().items():
         assert name.endswith("num_batches_tracked") or torch.allclose(trained.state_dict()[name], value, atol=1e-6)

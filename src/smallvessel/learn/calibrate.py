@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage, optimize
 
 from ..markers import Marker
-from .marker_samples import EASY_BATCHES, MarkerSamples
+from .marker_samples import EASY_PATCHES, MarkerSamples
 from .network import UNet
 
 THRESHOLDS = np.round(np.arange(0.1, 0.86, 0.05), 2)
@@ -50,7 +50,7 @@ class Calibration:
 def predict_patches(model: UNet, samples: MarkerSamples, count: int) -> list[Patch]:
     """Logits, labels and known voxels, each (4, x, y, z), of ``count`` batches that are not easy."""
     out: list[Patch] = []
-    for number in range(EASY_BATCHES, EASY_BATCHES + count):
+    for number in range(EASY_PATCHES, EASY_PATCHES + count):
         image, label, weight = samples[number]
         logits = model(image)
         out += list(zip(logits.numpy(), label.numpy() > 0.5, weight.numpy() > 0, strict=True))

@@ -32,10 +32,10 @@ from .heads import StoredHead
 Patch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 """Image, label, weight."""
 
-REPLAY_DISTANCE = 17
-"""Batches between two uses of a patch."""
-EASY_BATCHES = 700
-"""Over the first batches the share of easy patches falls from all to none: four quiet sequences with thin slices."""
+REPLAY_DISTANCES = (0, 17, 34, 51)
+"""A patch is used again when so many others have been made: making one costs as much as learning from it."""
+EASY_PATCHES = 800
+"""Over the first patches the share of easy patches falls from all to none: four quiet sequences with thin slices."""
 EASY_ACQUISITION = AcquisitionSettings(volumetric_share=1.0, noise=(0.005, 0.02), texture=(0.0, 0.01), bias_sd=(0.0, 0.03), shift_mm=0.2)
 EASY_CONTRAST = ContrastSettings(brain_jitter=0.03, free_share=0.0)
 MARGIN_MM = 8
@@ -83,12 +83,15 @@ class MarkerSamples:
     seed : int
     batch : int
         Patches per batch.
+    uses : int
+        How often a patch is used: as it is, then rescaled, every other time mirrored.
     """
 
     heads: tuple[StoredHead, ...]
     patch: int
     seed: int
     batch: int = 2
+    uses: int = len(REPLAY_DISTANCES)
     contrast: ContrastSettings = ContrastSettings(free_share=0.03)
     acquisition: AcquisitionSettings = AcquisitionSettings()
     burden: BurdenSettings = BurdenSettings()
@@ -97,30 +100,32 @@ class MarkerSamples:
     _made: dict[int, Patch] = field(default_factory=dict, compare=False, repr=False)
 
     def __getitem__(self, number: int) -> Patch:
-        """Images (batch, 8, x, y, z), labels and loss weights (batch, 4, x, y, z), all float32.
-
-        All but the first patch of a batch were first in earlier ones: making a patch costs as much as learning from it
-        twice, so each serves ``batch`` times, mirrored and rescaled in between.
-        """
-        parts = [self._patch(abs(number - REPLAY_DISTANCE * index), mirrored=index % 2 == 1) for index in range(self.batch)]
+        """Images (batch, 8, x, y, z), labels and loss weights (batch, 4, x, y, z), all float32."""
+        slots = range(number * self.batch, (number + 1) * self.batch)
+        parts = [self._use(slot // self.uses, slot % self.uses) for slot in slots]
         images, labels, weights = zip(*parts, strict=True)
         return torch.stack(images), torch.stack(labels), torch.stack(weights)
 
-    def _patch(self, number: int, mirrored: bool) -> Patch:
-        if number not in self._made:
-            while len(self._made) >= 2 * REPLAY_DISTANCE * self.batch:
-                del self._made[next(iter(self._made))]
-            rng = np.random.default_rng((self.seed, number))
-            easy = rng.random() > number / EASY_BATCHES
-            simpler = replace(self, contrast=EASY_CONTRAST, acquisition=EASY_ACQUISITION, presence=PresenceSettings(all_share=1.0))
-            self._made[number] = (simpler if easy else self).draw(rng)
-        image, label, weight = self._made[number]
-        if not mirrored:
+    def _use(self, newest: int, use: int) -> Patch:
+        number = abs(newest - REPLAY_DISTANCES[use])
+        image, label, weight = self._patch(number)
+        if use == 0:
             return image, label, weight
         scale = torch.ones(2 * len(Sequence), 1, 1, 1)
-        jitter = np.random.default_rng((self.seed, number, 1)).normal(0, SCALE_JITTER, (len(Sequence), 1, 1, 1))
+        jitter = np.random.default_rng((self.seed, number, use)).normal(0, SCALE_JITTER, (len(Sequence), 1, 1, 1))
         scale[: len(Sequence)] = torch.from_numpy(np.exp(jitter))
-        return image.flip(1) * scale, label.flip(1), weight.flip(1)
+        axes = [1] if use % 2 == 1 else []
+        return image.flip(axes) * scale, label.flip(axes), weight.flip(axes)
+
+    def _patch(self, number: int) -> Patch:
+        if number not in self._made:
+            while len(self._made) > REPLAY_DISTANCES[-1] + self.batch:
+                del self._made[min(self._made)]
+            rng = np.random.default_rng((self.seed, number))
+            easy = rng.random() > number / EASY_PATCHES
+            simpler = replace(self, contrast=EASY_CONTRAST, acquisition=EASY_ACQUISITION, presence=PresenceSettings(all_share=1.0))
+            self._made[number] = (simpler if easy else self).draw(rng)
+        return self._made[number]
 
     def draw(self, rng: np.random.Generator) -> Patch:
         """One patch: image (8, x, y, z), label and weight (4, x, y, z)."""

@@ -13,6 +13,7 @@ from .. import __version__
 from ..errors import InputError
 from ..markers import Marker, Sequence
 from ..models import ModelCard, ModelName
+from ..simulate.lesions import BurdenSettings
 from ..structures import Structure
 from .anatomy_samples import AnatomySamples
 from .calibrate import calibrate, predict_patches, shift_logits
@@ -25,11 +26,23 @@ from .train import TrainSettings, load_average, train_network
 
 NETWORKS: dict[ModelName, UNetSettings] = {
     "anatomy": UNetSettings(inputs=1, outputs=len(Structure) + 1, widths=(32, 64, 96, 128)),
-    "markers": UNetSettings(inputs=2 * len(Sequence), outputs=len(Marker), widths=(24, 48, 96, 128), head_bias=-2.5),
+    "markers": UNetSettings(
+        inputs=2 * len(Sequence), outputs=len(Marker), widths=(32, 48, 96, 128), head_bias=-2.5, flags=len(Sequence), gate=96
+    ),
 }
-LEARNING_RATES: dict[ModelName, float] = {"anatomy": 2e-3, "markers": 5e-3}
+LEARNING_RATE = 2e-3
 ANATOMY_PATCH = (64, 80, 64)
 MARKER_PATCH = 64
+TRAINING_BURDEN = BurdenSettings(
+    none_share=0.15,
+    rim_mm=(0.4, 8.0),
+    deep_wmh_per_l=(6.0, 220.0),
+    lacunes_per_l=(15.0, 200.0),
+    epvs_nuclei_per_l=(40.0, 1200.0),
+    epvs_white_per_l=(40.0, 700.0),
+    cmb_per_l=(15.0, 150.0),
+)
+"""Many more small lesions than in patients, so that a patch seldom teaches nothing; thresholds are chosen on usual burdens."""
 USABLE_DICE = 0.25
 """A marker found worse than this on validation patches gets no threshold: it is then not assessed, not counted as none. Own choice."""
 EXPORT_TOLERANCE = 1e-2
@@ -105,12 +118,12 @@ def train(
     """
     maps = tuple(path for path in find_label_maps(label_maps) if is_training_head(path))
     heads = store_heads(maps, folder.parent / "heads", per_head, seed)
-    settings = TrainSettings(steps=steps, seed=seed, learning_rate=LEARNING_RATES[name])
+    settings = TrainSettings(steps=steps, seed=seed, learning_rate=LEARNING_RATE)
     if name == "anatomy":
         size = (patch, patch, patch) if patch else ANATOMY_PATCH
         train_network(NETWORKS[name], AnatomySamples(heads, size, seed), anatomy_loss, folder, settings, device, init, on_step)
     else:
-        samples = MarkerSamples(heads, patch or MARKER_PATCH, seed)
+        samples = MarkerSamples(heads, patch or MARKER_PATCH, seed, burden=TRAINING_BURDEN)
         train_network(NETWORKS[name], samples, marker_loss, folder, settings, device, init, on_step)
 
 
@@ -140,7 +153,7 @@ def export(name: ModelName, label_maps: Path, folder: Path, out: Path, command: 
     model, step = load_average(folder)
     points: dict[str, Any] = {}
     if name == "markers":
-        samples = MarkerSamples(validation_heads(label_maps, folder, 4, seed), MARKER_PATCH, seed + 1, batch=1)
+        samples = MarkerSamples(validation_heads(label_maps, folder, 4, seed), MARKER_PATCH, seed + 1, batch=1, uses=1)
         found = calibrate(predict_patches(model, samples, patches))
         shift_logits(model, found)
         points = {str(marker): asdict(point) for marker, point in found.items()}

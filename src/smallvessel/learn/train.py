@@ -32,7 +32,7 @@ class TrainSettings:
     weight_decay: float = 1e-4
     average_decay: float = 0.998
     """Of the exponential moving average of the weights, which is what is exported."""
-    settle_share: float = 0.5
+    settle_share: float = 0.25
     """Share of the steps, at the end, in which batch normalisation keeps its running statistics: the weights then learn on
     what is used later. Batches of two patches with other contrasts have statistics of their own, and a network that leans
     on them fails in use."""
@@ -92,7 +92,7 @@ def train_network(
     batches : Batches
         Batch ``n`` depends on ``n`` alone, so a resumed training sees what it would have seen.
     loss : callable
-        Of the logits and the rest of the batch.
+        Of the logits, the rest of the batch and ``progress``, the share of the training that is done.
     folder : Path
         Holds ``checkpoint.pt`` and ``losses.csv``.
     settings : TrainSettings
@@ -165,7 +165,7 @@ def train_network(
         optimiser.zero_grad(set_to_none=True)
         with autocast:
             logits = model(image.contiguous(memory_format=torch.channels_last_3d))
-        value = loss(logits.float(), *target)
+        value = loss(logits.float(), *target, progress=step / settings.steps)
         torch.autograd.backward(value)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
         optimiser.step()
@@ -218,6 +218,6 @@ def load_average(folder: Path, device: str = "cpu") -> tuple[UNet, int]:
         raise InputError(f"no checkpoint in {folder}", "a folder in which a training was begun", "train first")
     state = torch.load(path, map_location=device, weights_only=True)
     shape = state["network"]
-    model = UNet(UNetSettings(shape["inputs"], shape["outputs"], tuple(shape["widths"]))).to(device)
+    model = UNet(UNetSettings(**{**shape, "widths": tuple(shape["widths"])})).to(device)
     model.load_state_dict(state["average"])
     return model.eval(), int(state["step"])
