@@ -22,7 +22,6 @@ from smallvessel.volume import (
     Transform,
     Volume,
     canonical_grid,
-    coarser_grid,
     isotropic_grid,
     require_same_grid,
     resample,
@@ -153,17 +152,6 @@ def test_isotropic_grid_covers_the_field_of_view(grid: Grid, spacing_mm: float) 
     surplus_mm = iso.extent_mm - source.extent_mm
     assert (surplus_mm > -1e-3).all()
     assert (surplus_mm < spacing_mm + 1e-6).all()
-
-
-@given(grids(), st.floats(0.3, 6.0))
-def test_coarser_grid_keeps_axes_and_field_of_view(grid: Grid, spacing_mm: float) -> None:
-    coarse = coarser_grid(grid, spacing_mm)
-    assert np.allclose(coarse.spacing_mm, np.maximum(grid.spacing_mm, spacing_mm))
-    assert np.allclose(coarse.affine[:3, :3] / coarse.spacing_mm, grid.affine[:3, :3] / grid.spacing_mm)
-    assert (coarse.extent_mm >= grid.extent_mm - 1e-3).all()
-    assert (coarse.extent_mm < grid.extent_mm + coarse.spacing_mm).all()
-    own, found = (one.world((np.array([one.shape]) - 1) / 2) for one in (grid, coarse))
-    assert np.allclose(own, found, atol=1e-6)
 
 
 @given(grids(), orientations(), st.floats(0.5, 3.0))

@@ -15,7 +15,7 @@ from .run import MEMORY_PER_JOB_GB, count_cores, memory_gb
 
 MIN_PYTHON = (3, 11)
 MIN_CORES = 2
-IMPORTS = ("numpy", "scipy", "nibabel", "SimpleITK", "openvino", "jinja2", "PIL", "picsl_greedy")
+IMPORTS = ("numpy", "scipy", "nibabel", "SimpleITK", "openvino", "jinja2")
 TINY_EDGE_VOX = 32
 
 

@@ -22,7 +22,7 @@ from .models import ModelName, load_card
 from .records import MarkerMap, Prepared, Provenance, Segmentation, Session, SessionFailure, SessionId, SessionSource
 
 NETWORKS: tuple[ModelName, ...] = ("anatomy", "markers")
-PACKAGES = ("numpy", "scipy", "nibabel", "SimpleITK", "openvino", "picsl-greedy")
+PACKAGES = ("numpy", "scipy", "nibabel", "SimpleITK", "openvino")
 """Packages that can change a result."""
 
 

@@ -234,17 +234,6 @@ def isotropic_grid(grid: Grid, spacing_mm: float) -> Grid:
     return Grid((int(shape[0]), int(shape[1]), int(shape[2])), affine)
 
 
-def coarser_grid(grid: Grid, spacing_mm: float) -> Grid:
-    """The same field of view and axes, with no voxel side shorter than ``spacing_mm``; longer sides stay as they are."""
-    spacing = np.maximum(grid.spacing_mm, spacing_mm)
-    shape = np.maximum(np.ceil(grid.extent_mm / spacing - 1e-6).astype(int), 1)
-    centre = grid.world(np.array([[(n - 1) / 2 for n in grid.shape]]))[0]
-    affine = np.eye(4)
-    affine[:3, :3] = grid.affine[:3, :3] / grid.spacing_mm * spacing
-    affine[:3, 3] = centre - affine[:3, :3] @ ((shape - 1) / 2)
-    return Grid((int(shape[0]), int(shape[1]), int(shape[2])), affine)
-
-
 def resample(image: ImageT, grid: Grid, target_from_source: Transform | None = None) -> ImageT:
     """Bring an image onto another grid in one interpolation.
 

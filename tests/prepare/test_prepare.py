@@ -13,10 +13,10 @@ from fake_networks import FakeNetwork
 from phantoms import BRAIN_MM, INTRACRANIAL_MM, ellipsoid, head_image, make_grid
 from smallvessel.errors import InputError
 from smallvessel.markers import Sequence
-from smallvessel.prepare import is_brain_extracted, prepare_with
+from smallvessel.prepare import prepare_with
 from smallvessel.records import ImageFile, Prepared, Session, SessionId
 from smallvessel.structures import Structure
-from smallvessel.volume import Grid, Mask, Volume
+from smallvessel.volume import Grid, Volume
 
 FLAIR_GRID = make_grid((64, 74, 40), (3.2, 3.2, 5.0), "LPS")
 T1W_GRID = make_grid((60, 70, 60), (3.4, 3.4, 3.4), "RAS")
@@ -98,12 +98,6 @@ def test_one_brain_extracted_image_is_recognised_and_repeats_bit_by_bit() -> Non
     assert first.images[Sequence.T2W].data.tobytes() == second.images[Sequence.T2W].data.tobytes()
     assert first.anatomy.lobes.data.tobytes() == second.anatomy.lobes.data.tobytes()
     assert first.anatomy.structures.data.tobytes() == second.anatomy.structures.data.tobytes()
-
-
-@pytest.mark.parametrize("skull", [True, False])
-def test_a_skull_is_seen(skull: bool) -> None:
-    image = head_image(FLAIR_GRID, Sequence.FLAIR, skull=skull, noise=0.0 if not skull else 8.0)
-    assert is_brain_extracted(image, Mask(ellipsoid(FLAIR_GRID, (0, 0, 0), BRAIN_MM), FLAIR_GRID)) is not skull
 
 
 def test_no_brain_is_refused_with_a_remedy() -> None:

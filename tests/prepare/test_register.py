@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -140,13 +138,6 @@ def test_overlap_counts_only_where_both_reach() -> None:
     whole = ellipsoid(WORLD, (0, 0, 0), SEMI_AXES_MM)
     slab = WORLD.crop((0, 0, 20), (72, 84, 20))
     assert mask_overlap(Mask(whole, WORLD), Mask(whole[:, :, 20:40], slab), Transform.identity()) > 0.99
-
-
-def test_native_code_is_quiet_and_errors_speak_again(capfd: pytest.CaptureFixture[str]) -> None:
-    with register._quiet_native_code():
-        os.write(2, b"IFLAG= -1")
-    os.write(2, b"heard")
-    assert capfd.readouterr().err == "heard"
 
 
 def test_one_thread_is_given_back() -> None:

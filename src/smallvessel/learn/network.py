@@ -80,9 +80,7 @@ class UNet(nn.Module):
         )
         self.down = nn.ModuleList(_Block(widths[max(i - 1, 0)], width, convolutions=1 if i == 0 else 2) for i, width in enumerate(widths))
         self.narrow = nn.ModuleList(nn.Conv3d(widths[i + 1], widths[i], 1) for i in range(len(widths) - 1))
-        self.up = nn.ModuleList(
-            _Block(2 * widths[i], widths[i], convolutions=1 if fine and i == 0 else 2) for i in range(len(widths) - 1)
-        )
+        self.up = nn.ModuleList(_Block(2 * widths[i], widths[i], convolutions=1 if fine and i == 0 else 2) for i in range(len(widths) - 1))
         self.pool = nn.MaxPool3d(2)
         self.grow = nn.Upsample(scale_factor=2, mode="nearest")
         self.gate = _Block(widths[0] + folded, settings.gate, convolutions=1, size=1) if fine else None

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-
 from ..errors import InputError
 from ..markers import Sequence
 from ..models import load_network
@@ -28,16 +26,13 @@ from .anatomy import (
 from .atlas import find_lobes, register_to_mni
 from .bias import correct_bias
 from .checks import check_brain, check_image, check_registration
+from .extracted import find_extracted_brain, trust_outline
 from .register import Registration, register_rigid
 
 __all__ = ["prepare_session"]
 
 MIN_BRAIN_ML = 200.0
 """Less than this is not a brain that was found. Own choice."""
-SIGNAL_AWAY_SHARE = 0.05
-"""Away from the brain a brain-extracted image has signal in at most this share of the brain's volume; a scalp has about as much
-as the brain itself. Own choice."""
-EXTRACTION_MARGIN_MM = 6.0
 
 
 def prepare_session(session: Session) -> Prepared:
@@ -63,10 +58,12 @@ def prepare_with(session: Session, network: AnatomyNetwork) -> Prepared:
     reference = next(sequence for sequence in Sequence if sequence in session.images)
     acquired = {sequence: session.images[sequence].volume for sequence in Sequence if sequence in session.images}
     found = {sequence: find_anatomy(image, network) for sequence, image in acquired.items()}
+    outlines = {sequence: find_extracted_brain(image, found[sequence].grid) for sequence, image in acquired.items()}
+    extracted = [sequence for sequence, outline in outlines.items() if outline is not None]
+    found |= {sequence: trust_outline(found[sequence], outline) for sequence, outline in outlines.items() if outline is not None}
     brains = {sequence: find_brain(found[sequence].head, image.grid) for sequence, image in acquired.items()}
     for sequence, brain in brains.items():
         _require_brain(sequence, brain)
-    extracted = {sequence: is_brain_extracted(image, brains[sequence]) for sequence, image in acquired.items()}
     bias = {sequence: correct_bias(image, brains[sequence]) for sequence, image in acquired.items()}
     corrected = {sequence: image for sequence, (image, _) in bias.items()}
 
@@ -99,7 +96,7 @@ def prepare_with(session: Session, network: AnatomyNetwork) -> Prepared:
         images=images,
         native=native,
         anatomy=anatomy,
-        brain_extracted=extracted[reference],
+        brain_extracted=reference in extracted,
         checks=(*registration_checks.values(), *image_checks, *brain_checks),
         steps=_describe(reference, acquired, extracted, {s: sd for s, (_, sd) in bias.items()}, registrations, trusted, grid),
     )
@@ -114,20 +111,6 @@ def build_anatomy(probability: AnatomyProbability, grid: Grid) -> Anatomy:
     mni_from_reference = register_to_mni(structures, brain)
     lobes = find_lobes(structures, brain, mni_from_reference)
     return Anatomy(structures, right, brain, intracranial, lobes, mni_from_reference)
-
-
-def is_brain_extracted(image: Volume, brain: Mask) -> bool:
-    """Whether an image came without a skull: hardly a voxel away from the brain has any signal.
-
-    Images whose air was set to zero keep their scalp, and stay what they are.
-    """
-    from scipy import ndimage
-
-    reach = np.maximum(np.rint(EXTRACTION_MARGIN_MM / image.grid.spacing_mm).astype(int), 1)
-    near = ndimage.maximum_filter(brain.data, tuple(2 * int(n) + 1 for n in reach))
-    floor = 0.02 * float(np.median(image.data[brain.data]))
-    away = image.data[~near]
-    return bool(away.size == 0 or np.count_nonzero(away > floor) <= SIGNAL_AWAY_SHARE * np.count_nonzero(brain.data))
 
 
 def _require_brain(sequence: Sequence, brain: Mask) -> None:
@@ -151,7 +134,7 @@ def _on_native(structures: LabelMap, grid: Grid, reference_from_native: Transfor
 def _describe(
     reference: Sequence,
     acquired: Mapping[Sequence, Volume],
-    extracted: Mapping[Sequence, bool],
+    extracted: list[Sequence],
     field_sd: Mapping[Sequence, float],
     registrations: Mapping[Sequence, Registration],
     trusted: list[Sequence],
@@ -164,8 +147,8 @@ def _describe(
         "The structures of the head were segmented on each image at 2 mm by a contrast-agnostic convolutional network, and a brain "
         "mask was made of them on each native grid.",
     ]
-    if any(extracted.values()):
-        steps.append(f"Images without a skull were recognised as brain-extracted: {', '.join(s for s, yes in extracted.items() if yes)}.")
+    if extracted:
+        steps.append(f"Images without a skull were recognised as brain-extracted, and their outline was kept: {', '.join(extracted)}.")
     spread = ", ".join(f"{s} {sd:.2f}" for s, sd in field_sd.items())
     steps.append(
         "Intensity non-uniformity was corrected with N4 inside the brain mask, estimated on voxels of about 8 mm "
@@ -173,7 +156,7 @@ def _describe(
     )
     for sequence, registration in registrations.items():
         how = {
-            "nmi": "by Mattes mutual information at 2 mm (SimpleITK), then by normalised mutual information at full resolution (greedy)",
+            "nmi": "by Mattes mutual information at 2 mm (SimpleITK), then by normalised mutual information (Powell's method)",
             "mattes": "by Mattes mutual information at 2 mm (SimpleITK) alone, since the fine stage was not plausible",
             "start": "by headers or brain centres alone, since no registration improved on them",
         }[registration.stage]

@@ -7,13 +7,15 @@ left of the picture; in sagittal pictures anterior is on the left. Nothing here 
 from __future__ import annotations
 
 import base64
+import tempfile
 from dataclasses import dataclass
 from enum import Enum
-from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from ..markers import MARKERS, Marker, Sequence
 from ..records import Lesion, MarkerMap, Prepared
@@ -34,7 +36,7 @@ THICK_SLICES = 2.0
 """Slices at least this many times thicker than the in-plane voxel size are shown in the plane they were acquired in."""
 HEADROOM = 1.1
 """White lies this much above the upper percentile, so that bright tissue keeps its contrast."""
-WEBP_QUALITY = 90
+JPEG_QUALITY = 88
 CROP_ENLARGEMENT = 4
 """Crops are interpolated to this many pixels per voxel, since browsers enlarge small images poorly."""
 
@@ -311,14 +313,14 @@ def _oriented(section: NDArray[Any]) -> NDArray[Any]:
 
 
 def _image_uri(pixels: NDArray[Any], enlarge: int) -> str:
-    from PIL import Image
+    import SimpleITK as sitk
 
-    image = Image.fromarray(np.ascontiguousarray(pixels, np.uint8), mode="L")
     if enlarge > 1:
-        image = image.resize((image.width * enlarge, image.height * enlarge), Image.Resampling.BICUBIC)
-    buffer = BytesIO()
-    image.save(buffer, "WEBP", quality=WEBP_QUALITY, method=2)
-    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+        pixels = np.clip(ndimage.zoom(pixels.astype(np.float32), enlarge, order=3, mode="nearest", grid_mode=True), 0, 255)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "slice.jpg"
+        sitk.WriteImage(sitk.GetImageFromArray(np.rint(pixels).astype(np.uint8)), str(path), True, JPEG_QUALITY)
+        return "data:image/jpeg;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
 
 
 def _trace(section: NDArray[Any], grid: Grid, plane: Plane, window: Window, colour: str, style: str) -> Outline:
