@@ -67,10 +67,11 @@ def marker_loss(logits: torch.Tensor, truth: torch.Tensor, weight: torch.Tensor,
     Parameters
     ----------
     logits, truth, weight : tensor, shape (batch, markers, x, y, z)
-        ``weight`` is 0 where the label is to be ignored: lesions too faint to see, markers whose sequence is missing.
+        Numbers or bool. ``weight`` is 0 where the label is to be ignored: lesions too faint to see, markers whose sequence is missing.
     progress : float
         Share of the training that is done, 0 to 1.
     """
+    truth, weight = truth.to(logits.dtype), weight.to(logits.dtype)
     over = (0, 2, 3, 4)
     known = weight.sum(over)
     positive = truth * weight

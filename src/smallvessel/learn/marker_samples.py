@@ -32,8 +32,8 @@ from .heads import StoredHead
 Patch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 """Image, label, weight."""
 
-REPLAY_DISTANCES = (0, 17, 34, 51)
-"""A patch is used again when so many others have been made: making one costs as much as learning from it."""
+REPLAY_DISTANCES = tuple(range(0, 8 * 17, 17))
+"""A patch is used again when so many others have been made: making one costs more than learning from it."""
 EASY_PATCHES = 800
 """Over the first patches the share of easy patches falls from all to none: four quiet sequences with thin slices."""
 EASY_ACQUISITION = AcquisitionSettings(volumetric_share=1.0, noise=(0.005, 0.02), texture=(0.0, 0.01), bias_sd=(0.0, 0.03), shift_mm=0.2)
@@ -100,7 +100,7 @@ class MarkerSamples:
     _made: dict[int, Patch] = field(default_factory=dict, compare=False, repr=False)
 
     def __getitem__(self, number: int) -> Patch:
-        """Images (batch, 8, x, y, z), labels and loss weights (batch, 4, x, y, z), all float32."""
+        """Images (batch, 8, x, y, z), labels and what is known of them (batch, 4, x, y, z)."""
         slots = range(number * self.batch, (number + 1) * self.batch)
         parts = [self._use(slot // self.uses, slot % self.uses) for slot in slots]
         images, labels, weights = zip(*parts, strict=True)
@@ -128,7 +128,7 @@ class MarkerSamples:
         return self._made[number]
 
     def draw(self, rng: np.random.Generator) -> Patch:
-        """One patch: image (8, x, y, z), label and weight (4, x, y, z)."""
+        """One patch: image (8, x, y, z), float32; label and weight (4, x, y, z), bool."""
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         head = self.heads[int(rng.integers(len(self.heads)))]
         shares, coarse_mask = tissue_shares(head)
@@ -154,7 +154,7 @@ class MarkerSamples:
             image[channel] = torch.clamp(acquired / mean, 0, CLIP) * mask_inside
             image[len(Sequence) + channel] = 1.0
             taken[sequence] = (contrast, protocol, sampling)
-        label = torch.zeros((len(Marker), self.patch, self.patch, self.patch))
+        label = torch.zeros((len(Marker), self.patch, self.patch, self.patch), dtype=torch.bool)
         weight = torch.zeros_like(label)
         for index, marker in enumerate(Marker):
             rated = rated_sequence(marker, taken)
