@@ -173,21 +173,23 @@ def test_calibration_finds_the_temperature_and_a_working_point() -> None:
         assert 0.1 <= found[marker].probability <= 0.85
 
 
-def test_the_exported_network_computes_the_same(tmp_path: Path) -> None:
+@pytest.mark.parametrize("settings", [TINY, FINE], ids=["half resolution", "single voxels"])
+def test_the_exported_network_computes_the_same(settings: UNetSettings, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    model = UNet(TINY).eval()
+    model = UNet(settings).eval()
     sha = export_onnx(model, tmp_path / "markers.onnx")
     card = ModelCard("markers", "0", "markers.onnx", sha, 1.0, ("a",) * 8, ("b",) * 4, {}, {}, {}, {}, ())
     assert compare_export(model, card, tmp_path) < 1e-3
 
 
-def test_training_starts_from_an_exported_network(heads: tuple[StoredHead, ...], tmp_path: Path) -> None:
+@pytest.mark.parametrize("network", [TINY, FINE], ids=["half resolution", "single voxels"])
+def test_training_starts_from_an_exported_network(network: UNetSettings, heads: tuple[StoredHead, ...], tmp_path: Path) -> None:
     torch.manual_seed(3)
-    shipped = UNet(TINY).eval()
+    shipped = UNet(network).eval()
     export_onnx(shipped, tmp_path / "shipped.onnx")
     settings = TrainSettings(steps=1, workers=0, learning_rate=0.0, weight_decay=0.0, settle_share=1.0)
     samples = MarkerSamples(heads, 32, seed=2, batch=1, uses=1)
-    trained = train_network(TINY, samples, marker_loss, tmp_path / "new", settings, init=tmp_path / "shipped.onnx")
+    trained = train_network(network, samples, marker_loss, tmp_path / "new", settings, init=tmp_path / "shipped.onnx")
     for name, value in shipped.state_dict().items():
         assert name.endswith("num_batches_tracked") or torch.allclose(trained.state_dict()[name], value, atol=1e-6)
     with pytest.raises(InputError, match="another network"):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 TYPICAL = 1.0
 SPREAD = 0.25
@@ -52,12 +53,21 @@ class _Block(nn.Sequential):
         super().__init__(*layers)
 
 
-def fold_voxels(image: torch.Tensor) -> torch.Tensor:
-    """Every 2x2x2 voxels become channels: (batch, c, x, y, z) to (batch, 8 c, x/2, y/2, z/2)."""
-    batch, channels, x, y, z = image.shape
-    parts = image.reshape(batch, channels, x // 2, 2, y // 2, 2, z // 2, 2)
-    folded = parts.permute(0, 1, 3, 5, 7, 2, 4, 6).reshape(batch, 8 * channels, x // 2, y // 2, z // 2)
-    return folded.contiguous(memory_format=torch.channels_last_3d)
+class _Fold(nn.Module):
+    """Every 2x2x2 voxels become channels: (batch, c, x, y, z) to (batch, 8 c, x/2, y/2, z/2).
+
+    A convolution with a single one in each kernel, since that is exact and every runtime has it for any size.
+    """
+
+    pick: torch.Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+        self.register_buffer("pick", torch.eye(8).reshape(8, 1, 2, 2, 2).repeat(channels, 1, 1, 1, 1), persistent=False)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return functional.conv3d(image, self.pick.to(image.dtype), stride=2, groups=self.channels)
 
 
 class UNet(nn.Module):
@@ -69,6 +79,7 @@ class UNet(nn.Module):
         self.settings = settings
         fine = settings.gate > 0
         folded = 8 * (settings.inputs - settings.flags)
+        self.fold = _Fold(settings.inputs - settings.flags) if fine else None
         self.stem: nn.Module = (
             _Block(folded + settings.flags, widths[0], convolutions=1)
             if fine
@@ -91,9 +102,9 @@ class UNet(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits of shape (batch, outputs, x, y, z) for an input of (batch, inputs, x, y, z), sizes multiples of 2^levels."""
         voxels = None
-        if self.gate is not None:
+        if self.fold is not None:
             images, flags = x.split([self.settings.inputs - self.settings.flags, self.settings.flags], dim=1)
-            voxels = fold_voxels((images - TYPICAL) / SPREAD * (images > 0))
+            voxels = self.fold((images - TYPICAL) / SPREAD * (images > 0).to(images.dtype))
             x = torch.cat([voxels, flags[:, :, ::2, ::2, ::2]], dim=1)
         x = self.stem(x)
         kept = []
