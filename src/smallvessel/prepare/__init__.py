@@ -27,7 +27,7 @@ from .atlas import find_lobes, register_to_mni
 from .bias import correct_bias
 from .checks import check_brain, check_image, check_registration
 from .extracted import find_extracted_brain, trust_outline
-from .register import Registration, register_rigid
+from .register import SEED, Registration, register_rigid
 
 __all__ = ["prepare_session"]
 
@@ -160,7 +160,7 @@ def _describe(
             "mattes": "by Mattes mutual information at 2 mm (SimpleITK) alone, since the fine stage was not plausible",
             "start": "by headers or brain centres alone, since no registration improved on them",
         }[registration.stage]
-        steps.append(f"{sequence} was registered rigidly to {reference} inside the brain mask {how}.")
+        steps.append(f"{sequence} was registered rigidly to {reference} inside the brain mask {how}; random points had seed {SEED}.")
     steps.append(
         f"All images were interpolated once, linearly, onto a 1 mm isotropic grid of {' x '.join(map(str, grid.shape))} voxels "
         f"parallel to {reference}."
