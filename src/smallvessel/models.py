@@ -40,7 +40,7 @@ class ModelCard:
     inputs, outputs : tuple of str
         Channel names in order.
     thresholds : mapping
-        Markers network: per marker ``{"probability": p, "min_volume_mm3": v}``.
+        Markers network: per marker ``{"probability": p, "seed_probability": s, "min_volume_mm3": v}``.
     temperature : mapping
         Markers network: per marker the divisor of the logit that calibrates its probability.
     training, results, limits

@@ -21,7 +21,7 @@ from smallvessel.learn.heads import StoredHead, is_training_head  # noqa: E402
 from smallvessel.learn.losses import anatomy_loss, marker_loss  # noqa: E402
 from smallvessel.learn.marker_samples import EASY_PATCHES, MarkerSamples, tissue_shares  # noqa: E402
 from smallvessel.learn.network import UNet, UNetSettings  # noqa: E402
-from smallvessel.learn.train import TrainSettings, learning_rate, load_average, train_network  # noqa: E402
+from smallvessel.learn.train import LossFunction, TrainSettings, learning_rate, load_average, train_network  # noqa: E402
 from smallvessel.markers import Marker, Sequence  # noqa: E402
 from smallvessel.models import ModelCard  # noqa: E402
 from smallvessel.simulate.acquisition import acquire_signal, apply_axes, draw_protocol, draw_sampling  # noqa: E402
@@ -125,15 +125,16 @@ def test_both_losses_fall(heads: tuple[StoredHead, ...]) -> None:
     torch.manual_seed(0)
     markers = MarkerSamples(heads, 32, seed=0, batch=1, uses=1)[0]
     anatomy = AnatomySamples(heads, (32, 32, 32), seed=0, crops=1)[0]
-    for network, batch, loss in (
+    trainings: tuple[tuple[UNet, tuple[torch.Tensor, ...], LossFunction], ...] = (
         (UNet(TINY), markers, marker_loss),
         (UNet(FINE), markers, marker_loss),
         (UNet(UNetSettings(1, 18, (8, 12))), anatomy, anatomy_loss),
-    ):
+    )
+    for network, batch, loss in trainings:
         optimiser = torch.optim.Adam(network.parameters(), 1e-2)
         values = []
         for _ in range(80):
-            value = loss(network(batch[0]), *batch[1:], progress=0.0)
+            value = loss(network(batch[0]), *batch[1:], 0.0)
             optimiser.zero_grad()
             torch.autograd.backward(value)
             optimiser.step()

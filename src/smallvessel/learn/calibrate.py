@@ -14,8 +14,11 @@ from ..markers import Marker
 from .marker_samples import EASY_PATCHES, MarkerSamples
 from .network import UNet
 
-THRESHOLDS = np.round(np.arange(0.1, 0.86, 0.05), 2)
-LEAST_VOLUMES_MM3 = (1.0, 2.0, 3.0, 5.0, 8.0, 12.0)
+THRESHOLDS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6)
+SEEDS = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
+"""A lesion's outline is drawn at a low probability, whether it is one is decided by its peak: with a single threshold small
+lesions are either drawn too small or found too often."""
+LEAST_VOLUMES_MM3 = (2.0, 3.0, 5.0, 8.0, 12.0)
 CUBE = np.ones((3, 3, 3))
 
 Patch = tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]
@@ -32,7 +35,7 @@ class Calibration:
         Taken from the logit before anything else: the balanced loss makes rare markers look frequent.
     temperature : float
         Divides the logit, so that probabilities are frequencies.
-    probability, min_volume_mm3 : float
+    probability, seed_probability, min_volume_mm3 : float
         The operating point: Dice times lesion-wise F1 is largest there.
     dice, f1 : float
         At that point, pooled over the validation patches (simulated).
@@ -41,6 +44,7 @@ class Calibration:
     offset: float
     temperature: float
     probability: float
+    seed_probability: float
     min_volume_mm3: float
     dice: float
     f1: float
@@ -92,37 +96,46 @@ def _fit_logits(known: list[Patch]) -> tuple[float, float]:
 
 
 def _choose_point(known: list[Patch], offset: float, temperature: float) -> Calibration:
-    points = [(float(p), v) for p in THRESHOLDS for v in LEAST_VOLUMES_MM3]
-    counts = {point: np.zeros(7) for point in points}
-    for logit, label, weight in known:
-        probability = 1 / (1 + np.exp(-np.clip((logit - offset) / temperature, -30, 30)))
-        truth, true_count = ndimage.label(label, CUBE)
-        for threshold in THRESHOLDS:
-            mask = (probability > threshold) & weight
-            parts, n = ndimage.label(mask, CUBE)
-            sizes = np.bincount(parts.ravel(), minlength=n + 1)
-            for volume in LEAST_VOLUMES_MM3:
-                keep = sizes >= volume
-                keep[0] = False
-                kept = keep[parts]
-                hit_lesions = np.unique(truth[kept & label]).size
-                good = np.unique(parts[kept & label]).size
-                counts[float(threshold), volume] += (
-                    2 * np.count_nonzero(kept & label),
-                    np.count_nonzero(kept),
-                    np.count_nonzero(label),
-                    hit_lesions,
-                    true_count,
-                    good,
-                    int(keep.sum()),
-                )
+    seeds, volumes = (grid.ravel() for grid in np.meshgrid(SEEDS, LEAST_VOLUMES_MM3))
+    best = [-1.0] * 6
+    for threshold in THRESHOLDS:
+        counts = sum(_count(patch, offset, temperature, threshold, seeds, volumes) for patch in known)
+        overlap, predicted, true, found, lesions, good, all_found = np.asarray(counts)
+        dice = 2 * overlap / np.maximum(predicted + true, 1)
+        recall, precision = found / np.maximum(lesions, 1), good / np.maximum(all_found, 1)
+        f1 = 2 * recall * precision / np.maximum(recall + precision, 1e-9)
+        top = int(np.argmax(dice * f1))
+        if dice[top] * f1[top] > best[0]:
+            best = [dice[top] * f1[top], threshold, max(seeds[top], threshold), volumes[top], dice[top], f1[top]]
+    _, probability, seed, volume, dice_there, f1_there = (round(float(value), 3) for value in best)
+    return Calibration(round(offset, 4), round(temperature, 3), probability, seed, volume, dice_there, f1_there)
 
-    def scores(point: tuple[float, float]) -> tuple[float, float]:
-        overlap, predicted, true, found, lesions, good, all_found = counts[point]
-        dice = overlap / max(predicted + true, 1)
-        recall, precision = found / max(lesions, 1), good / max(all_found, 1)
-        return dice, 2 * recall * precision / max(recall + precision, 1e-9)
 
-    best = max(points, key=lambda point: np.prod(scores(point)))
-    dice, f1 = scores(best)
-    return Calibration(round(offset, 4), round(temperature, 3), best[0], best[1], round(dice, 3), round(f1, 3))
+def _count(
+    patch: Patch, offset: float, temperature: float, threshold: float, seeds: NDArray[np.float64], volumes: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Voxels and lesions of a patch, in common and in all, a column for each pair of seed and volume."""
+    logit, label, weight = patch
+    probability = 1 / (1 + np.exp(-np.clip((logit - offset) / temperature, -30, 30)))
+    truth, true_count = ndimage.label(label & weight, CUBE)
+    parts, n = ndimage.label((probability > threshold) & weight, CUBE)
+    everything = np.ones(len(seeds))
+    sizes = np.bincount(parts.ravel(), minlength=n + 1)[1:].astype(np.float64)
+    peaks = np.asarray(ndimage.maximum(probability, parts, np.arange(1, n + 1)))
+    both = (parts > 0) & (truth > 0)
+    shared = np.bincount(parts[both], minlength=n + 1)[1:].astype(np.float64)
+    kept = ((sizes[:, None] >= volumes) & (peaks[:, None] >= seeds)).astype(np.float64)
+    hit = np.zeros((true_count + 1, len(seeds)))
+    pairs = np.unique(np.stack([truth[both], parts[both]]), axis=1)
+    np.maximum.at(hit, pairs[0], kept[pairs[1] - 1])
+    return np.stack(
+        [
+            shared @ kept,
+            sizes @ kept,
+            np.count_nonzero(truth) * everything,
+            hit.sum(axis=0),
+            true_count * everything,
+            (shared > 0).astype(np.float64) @ kept,
+            kept.sum(axis=0),
+        ]
+    )

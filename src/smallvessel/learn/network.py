@@ -101,9 +101,10 @@ class UNet(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits of shape (batch, outputs, x, y, z) for an input of (batch, inputs, x, y, z), sizes multiples of 2^levels."""
-        voxels = None
+        voxels = x[:, :0]
         if self.fold is not None:
-            images, flags = x.split([self.settings.inputs - self.settings.flags, self.settings.flags], dim=1)
+            first_flag = self.settings.inputs - self.settings.flags
+            images, flags = x[:, :first_flag], x[:, first_flag:]
             voxels = self.fold((images - TYPICAL) / SPREAD * (images > 0).to(images.dtype))
             x = torch.cat([voxels, flags[:, :, ::2, ::2, ::2]], dim=1)
         x = self.stem(x)

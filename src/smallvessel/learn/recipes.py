@@ -167,7 +167,7 @@ def export(name: ModelName, label_maps: Path, folder: Path, out: Path, command: 
         inputs=("image",) if name == "anatomy" else (*map(str, Sequence), *(f"{sequence} present" for sequence in Sequence)),
         outputs=(*(s.name for s in Structure), "RIGHT") if name == "anatomy" else tuple(map(str, Marker)),
         thresholds={
-            m: {"probability": p["probability"], "min_volume_mm3": p["min_volume_mm3"]}
+            m: {name: p[name] for name in ("probability", "seed_probability", "min_volume_mm3")}
             for m, p in points.items()
             if p["dice"] >= USABLE_DICE
         },

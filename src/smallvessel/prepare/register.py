@@ -246,8 +246,8 @@ def _register_fine(reference: Volume, reference_brain: Mask, native: Volume, sta
     from scipy.spatial.transform import Rotation
 
     rng = np.random.default_rng(SEED)
-    voxels = np.argwhere(reference_brain.data)
-    voxels = voxels[rng.integers(0, len(voxels), SCORED_POINTS)] + rng.uniform(-0.5, 0.5, (SCORED_POINTS, 3))
+    inside_brain = np.argwhere(reference_brain.data)
+    voxels = inside_brain[rng.integers(0, len(inside_brain), SCORED_POINTS)] + rng.uniform(-0.5, 0.5, (SCORED_POINTS, 3))
     rows = _bins(ndimage.map_coordinates(reference.data, voxels.T, order=1, mode="nearest")) * HISTOGRAM_BINS
     points_mm = reference.grid.world(voxels)
     centre_mm = points_mm.mean(axis=0)

@@ -76,7 +76,10 @@ def _reasons_not_assessed(prepared: Prepared, markers: tuple[Marker, ...]) -> di
 def _steps(prepared: Prepared, card: ModelCard, thresholds: Mapping[Marker, Threshold], refined: Refined) -> tuple[str, ...]:
     present = [str(sequence) for sequence in Sequence if sequence in prepared.images]
     missing = [str(sequence) for sequence in Sequence if sequence not in prepared.images]
-    limits = "; ".join(f"{marker} {limit.probability:.2f} and {limit.min_volume_mm3:g} mm3" for marker, limit in thresholds.items())
+    limits = "; ".join(
+        f"{marker} {limit.probability:.2f} with a peak of {limit.seed_probability:.2f} and {limit.min_volume_mm3:g} mm3"
+        for marker, limit in thresholds.items()
+    )
     steps = [
         f"The network {card.name} {card.version} (SHA-256 {card.sha256[:12]}) gave a calibrated probability map of each marker from "
         f"{', '.join(present)}" + (f", with {', '.join(missing)} declared missing." if missing else "."),
