@@ -125,7 +125,7 @@ def test_both_losses_fall(heads: tuple[StoredHead, ...]) -> None:
     torch.manual_seed(0)
     markers = MarkerSamples(heads, 32, seed=0, batch=1, uses=1)[0]
     anatomy = AnatomySamples(heads, (32, 32, 32), seed=0, crops=1)[0]
-    trainings: tuple[tuple[UNet, tuple[torch.Tensor, ...], LossFunction], ...] = (
+    trainings: tuple[tuple[UNet, tuple[Any, ...], LossFunction], ...] = (
         (UNet(TINY), markers, marker_loss),
         (UNet(FINE), markers, marker_loss),
         (UNet(UNetSettings(1, 18, (8, 12))), anatomy, anatomy_loss),
