@@ -19,7 +19,7 @@ from smallvessel.learn.calibrate import calibrate  # noqa: E402
 from smallvessel.learn.export import compare_export, export_onnx  # noqa: E402
 from smallvessel.learn.heads import StoredHead, is_training_head  # noqa: E402
 from smallvessel.learn.losses import anatomy_loss, marker_loss  # noqa: E402
-from smallvessel.learn.marker_samples import EASY_PATCHES, MarkerSamples, tissue_shares  # noqa: E402
+from smallvessel.learn.marker_samples import MarkerSamples, tissue_shares  # noqa: E402
 from smallvessel.learn.network import UNet, UNetSettings  # noqa: E402
 from smallvessel.learn.train import LossFunction, TrainSettings, learning_rate, load_average, train_network  # noqa: E402
 from smallvessel.markers import Marker, Sequence  # noqa: E402
@@ -55,9 +55,9 @@ def test_a_batch_depends_on_its_number_alone(heads: tuple[StoredHead, ...]) -> N
 
 
 def test_missing_sequences_are_declared_and_their_markers_not_learnt(heads: tuple[StoredHead, ...]) -> None:
-    samples = MarkerSamples(heads, 32, seed=5, batch=1, uses=1)
+    samples = MarkerSamples(heads, 32, seed=5, batch=1, uses=1, easy=0)
     seen = set()
-    for number in range(EASY_PATCHES, EASY_PATCHES + 30):
+    for number in range(30):
         image, label, weight = (part[0] for part in samples[number])
         present = tuple(bool(image[4 + channel].max() > 0) for channel in range(4))
         seen.add(present)
@@ -80,6 +80,7 @@ def test_patches_are_on_the_scale_of_use(heads: tuple[StoredHead, ...]) -> None:
         rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
         contrast, protocol = draw_contrast(sequence, rng), draw_protocol(sequence, rng)
         maps = draw_lesions(brain, Burden(0, 0, 0, 0, 0, 0), rng)
+        maps.faint[:] = 0  # a small head is mostly periventricular, so that this would brighten all of it
         signal = render_signal(brain.tissues, maps, contrast, draw_appearance(rng))
         sampling = draw_sampling(protocol, brain.codes.shape, at, rng, 0.5)  # type: ignore[arg-type]
         image = apply_axes(sampling.target_from_native, acquire_signal(signal, protocol, sampling, generator)).numpy()

@@ -138,10 +138,12 @@ def test_a_rater_draws_what_is_visible_and_nothing_else() -> None:
     drawn, ignored = rate_lesions(maps, Marker.WMH, contrast, appearance, protocol, sampling)
     assert np.count_nonzero(drawn.numpy() != ball) < 0.25 * np.count_nonzero(ball)
     assert not ignored.any()
-    maps.strength[ball] = 0.1
-    drawn, ignored = rate_lesions(maps, Marker.WMH, contrast, appearance, protocol, sampling)
-    assert not drawn.any()
-    assert ignored.any()
+    gain = appearance.wmh[Sequence.FLAIR] - 1
+    for contrast_drawn, is_ignored in ((0.125, True), (0.05, False)):
+        maps.strength[ball] = contrast_drawn / gain
+        drawn, ignored = rate_lesions(maps, Marker.WMH, contrast, appearance, protocol, sampling)
+        assert not drawn.any()
+        assert bool(ignored.any()) is is_ignored
 
 
 def test_a_white_matter_hyperintensity_is_as_bright_as_drawn() -> None:

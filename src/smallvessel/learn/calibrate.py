@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage, optimize
 
 from ..markers import Marker
-from .marker_samples import EASY_PATCHES, MarkerSamples
+from .marker_samples import MarkerSamples
 from .network import UNet
 
 THRESHOLDS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6)
@@ -55,9 +55,9 @@ class Calibration:
 
 @torch.no_grad()
 def predict_patches(model: UNet, samples: MarkerSamples, count: int) -> list[Patch]:
-    """Logits, labels and known voxels, each (4, x, y, z), of ``count`` batches that are not easy."""
+    """Logits, labels and known voxels, each (4, x, y, z), of ``count`` batches."""
     out: list[Patch] = []
-    for number in range(EASY_PATCHES, EASY_PATCHES + count):
+    for number in range(count):
         image, label, weight = samples[number]
         logits = model(image)
         out += list(zip(logits.numpy(), label.numpy() > 0.5, weight.numpy() > 0, strict=True))

@@ -82,3 +82,8 @@ def marker_loss(logits: torch.Tensor, truth: torch.Tensor, weight: torch.Tensor,
     dice = (2 * (probability * positive).sum(over) + 1) / (probability.sum(over) + positive.sum(over) + 1)
     each = CROSS_ENTROPY_WEIGHT * cross.sum(over) / known.clamp(min=1) + (0.4 + 0.6 * (1 - left)) * (positive.sum(over) > 0) * (1 - dice)
     return each.sum() / (known > 0).sum().clamp(min=1)
+
+
+def late_marker_loss(logits: torch.Tensor, truth: torch.Tensor, weight: torch.Tensor, progress: float) -> torch.Tensor:
+    """:func:`marker_loss` for a network that finds the rare markers already: their weights have fallen from the start."""
+    return marker_loss(logits, truth, weight, max(progress, WEIGHT_FALL))

@@ -35,7 +35,7 @@ Patch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 REPLAY_DISTANCES = tuple(range(0, 8 * 17, 17))
 """A patch is used again when so many others have been made: making one costs more than learning from it."""
 EASY_PATCHES = 800
-"""Over the first patches the share of easy patches falls from all to none: four quiet sequences with thin slices."""
+"""Of a training from nothing, see ``MarkerSamples.easy``. Easy: four quiet sequences with thin slices."""
 EASY_ACQUISITION = AcquisitionSettings(volumetric_share=1.0, noise=(0.005, 0.02), texture=(0.0, 0.01), bias_sd=(0.0, 0.03), shift_mm=0.2)
 EASY_CONTRAST = ContrastSettings(brain_jitter=0.03, free_share=0.0)
 MARGIN_MM = 8
@@ -85,6 +85,8 @@ class MarkerSamples:
         Patches per batch.
     uses : int
         How often a patch is used: as it is, then rescaled, every other time mirrored.
+    easy : int
+        Over so many patches the share of easy ones falls from all to none.
     """
 
     heads: tuple[StoredHead, ...]
@@ -92,6 +94,7 @@ class MarkerSamples:
     seed: int
     batch: int = 2
     uses: int = len(REPLAY_DISTANCES)
+    easy: int = EASY_PATCHES
     contrast: ContrastSettings = ContrastSettings(free_share=0.03)
     acquisition: AcquisitionSettings = AcquisitionSettings()
     burden: BurdenSettings = BurdenSettings()
@@ -122,7 +125,7 @@ class MarkerSamples:
             while len(self._made) > REPLAY_DISTANCES[-1] + self.batch:
                 del self._made[min(self._made)]
             rng = np.random.default_rng((self.seed, number))
-            easy = rng.random() > number / EASY_PATCHES
+            easy = rng.random() * self.easy > number
             simpler = replace(self, contrast=EASY_CONTRAST, acquisition=EASY_ACQUISITION, presence=PresenceSettings(all_share=1.0))
             self._made[number] = (simpler if easy else self).draw(rng)
         return self._made[number]

@@ -19,8 +19,8 @@ from .anatomy_samples import AnatomySamples
 from .calibrate import calibrate, predict_patches, shift_logits
 from .export import compare_export, export_onnx, write_card
 from .heads import VALIDATION_HEADS, StoredHead, is_training_head, store_heads
-from .losses import anatomy_loss, marker_loss
-from .marker_samples import MarkerSamples
+from .losses import anatomy_loss, late_marker_loss, marker_loss
+from .marker_samples import EASY_PATCHES, MarkerSamples
 from .network import UNetSettings
 from .train import TrainSettings, load_average, train_network
 
@@ -35,8 +35,8 @@ ANATOMY_PATCH = (64, 80, 64)
 MARKER_PATCH = 64
 TRAINING_BURDEN = BurdenSettings(
     none_share=0.15,
-    rim_mm=(0.4, 8.0),
-    deep_wmh_per_l=(6.0, 220.0),
+    rim_mm=(0.4, 6.0),
+    deep_wmh_per_l=(10.0, 320.0),
     lacunes_per_l=(15.0, 200.0),
     epvs_nuclei_per_l=(40.0, 1200.0),
     epvs_white_per_l=(40.0, 700.0),
@@ -113,6 +113,8 @@ def train(
     seed : int
     per_head : int
         Deformations of each head.
+    init : Path, optional
+        A trained network (ONNX) to start from; easy patches and the large weights of rare markers are then left out.
     patch : int, optional
         Edge of the patches in voxels instead of the usual one.
     """
@@ -123,8 +125,9 @@ def train(
         size = (patch, patch, patch) if patch else ANATOMY_PATCH
         train_network(NETWORKS[name], AnatomySamples(heads, size, seed), anatomy_loss, folder, settings, device, init, on_step)
     else:
-        samples = MarkerSamples(heads, patch or MARKER_PATCH, seed, burden=TRAINING_BURDEN)
-        train_network(NETWORKS[name], samples, marker_loss, folder, settings, device, init, on_step)
+        easy, loss = (EASY_PATCHES, marker_loss) if init is None else (0, late_marker_loss)
+        samples = MarkerSamples(heads, patch or MARKER_PATCH, seed, burden=TRAINING_BURDEN, easy=easy)
+        train_network(NETWORKS[name], samples, loss, folder, settings, device, init, on_step)
 
 
 def validation_heads(label_maps: Path, folder: Path, per_head: int, seed: int) -> tuple[StoredHead, ...]:
@@ -153,7 +156,7 @@ def export(name: ModelName, label_maps: Path, folder: Path, out: Path, command: 
     model, step = load_average(folder)
     points: dict[str, Any] = {}
     if name == "markers":
-        samples = MarkerSamples(validation_heads(label_maps, folder, 4, seed), MARKER_PATCH, seed + 1, batch=1, uses=1)
+        samples = MarkerSamples(validation_heads(label_maps, folder, 4, seed), MARKER_PATCH, seed + 1, batch=1, uses=1, easy=0)
         found = calibrate(predict_patches(model, samples, patches))
         shift_logits(model, found)
         points = {str(marker): asdict(point) for marker, point in found.items()}

@@ -25,7 +25,7 @@ class Appearance:
     ----------
     wmh : mapping of Sequence to float
         Full-strength WMH signal divided by that of the white matter (measured on real lesions: FLAIR 1.3 to 1.4, T2w 1.4
-        to 1.8, T1w .72 to .83).
+        to 1.8, T1w .72 to .83 on gradient echo, about 1 on spin echo).
     cavity_fill : float
         Share of white matter signal in a lacune's core on FLAIR: incomplete suppression and partial volume.
     space_fluid : float
@@ -48,9 +48,9 @@ def draw_appearance(rng: np.random.Generator) -> Appearance:
     """Draw a session's appearance."""
     return Appearance(
         wmh={
-            Sequence.FLAIR: float(rng.uniform(1.28, 1.8)),
-            Sequence.T1W: float(rng.uniform(0.64, 0.9)),
-            Sequence.T2W: float(rng.uniform(1.3, 1.95)),
+            Sequence.FLAIR: float(rng.uniform(1.25, 1.85)),
+            Sequence.T1W: float(rng.uniform(0.64, 1.0)),
+            Sequence.T2W: float(rng.uniform(1.2, 1.95)),
             Sequence.SWI: float(rng.uniform(1.0, 1.15)),
         },
         cavity_fill=float(rng.beta(1.0, 3.0) * 0.7),
@@ -94,8 +94,11 @@ def render_signal(
 
 VISIBLE_CONTRAST_TO_NOISE = 1.5
 """Below this a lesion is neither labelled nor background (own choice; simulation studies put detection near 1.5)."""
-VISIBLE_CONTRAST = {Marker.WMH: 0.07, Marker.LACUNE: 0.12, Marker.EPVS: 0.10, Marker.CMB: 0.12}
-"""Least contrast, relative to white matter, that a rater marks."""
+VISIBLE_CONTRAST = {Marker.WMH: 0.15, Marker.LACUNE: 0.12, Marker.EPVS: 0.10, Marker.CMB: 0.12}
+"""Least contrast, relative to white matter, that a rater marks. Of WMH: dirty white matter on real scans is up to 1.2 times as bright
+as the rest, what raters draw begins at 1.1 to 1.15."""
+FAINT_CONTRAST = {Marker.WMH: 0.10, Marker.LACUNE: 0.02, Marker.EPVS: 0.02, Marker.CMB: 0.02}
+"""Below this a lesion is background, between the two it is ignored."""
 
 
 def rate_lesions(
@@ -130,7 +133,7 @@ def rate_lesions(
     limit = max(VISIBLE_CONTRAST_TO_NOISE * protocol.noise, VISIBLE_CONTRAST[marker])
     seen_peak = _local_maximum(seen, 3)
     label = inside & (seen_peak > limit)
-    ignore = (share > 0.15) & ~label & (seen_peak <= limit) & (seen > 0.02)
+    ignore = (share > 0.15) & ~label & (seen_peak <= limit) & (seen_peak > FAINT_CONTRAST[marker])
     return label, ignore
 
 

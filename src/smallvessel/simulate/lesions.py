@@ -121,10 +121,12 @@ def _draw_wmh(maps: LesionMaps, brain: BrainMaps, burden: Burden, rng: np.random
     if burden.rim_mm > 0:
         # thick at the horns and where small arteries end, thin or absent elsewhere
         patchy = smooth_noise(shape, float(rng.uniform(9, 22)), rng) + 0.6 * smooth_noise(shape, 5.0, rng)
-        thickness = burden.rim_mm * np.exp(np.clip(0.75 * patchy, -2.2, 1.1))
+        thickness = burden.rim_mm * np.exp(np.clip(np.float32(rng.uniform(0.6, 1.2)) * patchy, -2.2, 1.1))
         thickness = np.minimum(thickness, 0.9 * (ventricle + surface) * rng.uniform(0.7, 1.1))
         rim = sigmoid((thickness - ventricle + 0.5) / np.float32(rng.uniform(0.35, 0.9))) * white
-        rim[(ventricle > 45) | (thickness < 0.9)] = 0
+        thin = (thickness < rng.uniform(1.2, 2.5)) & (ventricle <= 45)
+        maps.faint[:] = np.maximum(maps.faint, rim * thin * np.float32(rng.uniform(0.2, 0.6)))
+        rim[thin | (ventricle > 45)] = 0
         fraction[:] = np.maximum(fraction, rim)
         maps.strength[:] = np.maximum(maps.strength, rim * np.float32(rng.uniform(0.6, 1.0)) * np.clip(1 + 0.15 * patchy, 0.6, 1.2))
     if burden.deep_wmh_per_l > 0:
@@ -141,6 +143,13 @@ def _draw_wmh(maps: LesionMaps, brain: BrainMaps, burden: Burden, rng: np.random
         )
         for at in pick_voxels(other, draw_count(0.25 * burden.deep_wmh_per_l, other, rng), rng):
             _deep_wmh(maps, at, rng, other > 0, largest_mm=4.0)
+    _draw_penumbra(maps, white, rng)
+
+
+def _draw_penumbra(maps: LesionMaps, white: NDArray[np.bool_], rng: np.random.Generator) -> None:
+    """The faint surroundings of WMH, which raters leave out."""
+    around = ndimage.gaussian_filter(maps.strength, float(rng.uniform(1.5, 4.0))) * np.float32(rng.uniform(0.0, 1.2))
+    maps.faint[:] = np.maximum(maps.faint, np.minimum(around, 0.5) * white * (1 - maps.fraction[Marker.WMH]))
 
 
 def _deep_wmh(
@@ -295,10 +304,17 @@ def _draw_faint(maps: LesionMaps, brain: BrainMaps, rng: np.random.Generator) ->
     ventricle = brain.ventricle_mm.astype(np.float32)
     if rng.random() < 0.6:
         broad = np.exp(-ventricle / np.float32(rng.uniform(6, 18))) * np.clip(0.5 + 0.5 * smooth_noise(tissues.shape, 25.0, rng), 0, 1.5)
-        maps.faint[:] = broad * white * np.float32(rng.uniform(0.05, 0.3))
-    if rng.random() < 0.6:
-        lining = (ventricle <= 1.2) & (ventricle > 0) & white
-        maps.faint[:] = np.maximum(maps.faint, lining * np.float32(rng.uniform(0.1, 0.45)))
+        maps.faint[:] = broad * white * np.float32(rng.uniform(0.05, 0.45))
+    if rng.random() < 0.75:
+        lining = sigmoid((np.float32(rng.uniform(0.8, 2.4)) - ventricle) / np.float32(0.3)) * white
+        maps.faint[:] = np.maximum(maps.faint, lining * np.float32(rng.uniform(0.1, 0.6)))
+    if rng.random() < 0.5:  # sheets along the ventricles, as the optic radiation
+        band = np.exp(-(((ventricle - rng.uniform(2, 12)) / rng.uniform(1.5, 4)) ** 2)).astype(np.float32)
+        band *= np.clip(smooth_noise(tissues.shape, 25.0, rng), 0, 1.2) * white
+        maps.faint[:] = np.maximum(maps.faint, band * np.float32(rng.uniform(0.1, 0.45)))
+    if rng.random() < 0.5:  # broad patches, as in the internal capsule and the terminal zones
+        patches = np.clip(smooth_noise(tissues.shape, float(rng.uniform(8, 20)), rng) - 0.7, 0, 1) * white
+        maps.faint[:] = np.maximum(maps.faint, patches * np.float32(rng.uniform(0.1, 0.45)))
     cortex = (tissues == Structure.CORTEX) | (tissues == Structure.HIPPOCAMPUS) | (tissues == Structure.AMYGDALA)
     if rng.random() < 0.5:
         maps.faint[:] = np.maximum(
