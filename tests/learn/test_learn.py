@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 
 from heads import small_brain, small_head
+from phantoms import ball
+from scenes import scene, scene_grid
 
 torch = pytest.importorskip("torch", reason="training needs torch")
 
 from smallvessel.errors import InputError  # noqa: E402
 from smallvessel.intensity import normalise_brain  # noqa: E402
 from smallvessel.learn.anatomy_samples import AnatomySamples  # noqa: E402
-from smallvessel.learn.calibrate import calibrate  # noqa: E402
+from smallvessel.learn.calibrate import KnownSession, calibrate, choose_points  # noqa: E402
 from smallvessel.learn.export import compare_export, export_onnx  # noqa: E402
 from smallvessel.learn.heads import StoredHead, is_training_head  # noqa: E402
 from smallvessel.learn.losses import anatomy_loss, marker_loss  # noqa: E402
@@ -28,6 +30,7 @@ from smallvessel.simulate.acquisition import acquire_signal, apply_axes, draw_pr
 from smallvessel.simulate.images import draw_appearance, render_signal  # noqa: E402
 from smallvessel.simulate.lesions import Burden, draw_lesions  # noqa: E402
 from smallvessel.simulate.sequences import draw_contrast  # noqa: E402
+from smallvessel.volume import Mask  # noqa: E402
 
 TINY = UNetSettings(inputs=8, outputs=4, widths=(4, 6))
 FINE = UNetSettings(inputs=8, outputs=4, widths=(4, 6), flags=4, gate=8)
@@ -161,7 +164,7 @@ def test_learning_rate_warms_up_and_falls() -> None:
     assert rates[-1] < 0.02
 
 
-def test_calibration_finds_the_temperature_and_a_working_point() -> None:
+def test_calibration_finds_the_temperature() -> None:
     rng = np.random.default_rng(0)
     truth = np.zeros((4, 40, 40, 40), bool)
     truth[:, 10:16, 10:16, 10:16] = truth[:, 25:29, 25:29, 25:29] = True
@@ -172,7 +175,35 @@ def test_calibration_finds_the_temperature_and_a_working_point() -> None:
     for marker in Marker:
         assert found[marker].temperature == pytest.approx(3.0, rel=0.15)
         assert found[marker].offset == pytest.approx(1.5, abs=0.9)
-        assert 0.1 <= found[marker].probability <= 0.85
+
+
+def test_an_operating_point_keeps_the_faint_edge_of_lesions_and_drops_what_has_no_bright_core() -> None:
+    grid = scene_grid()
+    core, whole = ball(grid, (-11.0, -8.0, 8.0), 1.5), ball(grid, (-11.0, -8.0, 8.0), 3.0)
+    elsewhere, small = ball(grid, (11.0, -8.0, 8.0), 2.5), ball(grid, (11.0, 12.0, 8.0), 0.9)
+    probability = np.full(grid.shape, 0.01)
+    for mask, value in ((elsewhere, 0.75), (whole, 0.22), (core, 0.96), (small, 0.96)):
+        probability[mask] = value
+    prepared = scene(grid, sequences=(Sequence.FLAIR, Sequence.T1W))
+    session = KnownSession(prepared, {Marker.WMH: Mask(whole, grid), Marker.CMB: Mask(whole, grid)})
+
+    def forward(channels: Any) -> Any:
+        return np.broadcast_to(2 * np.log(probability / (1 - probability)), (4, *grid.shape))
+
+    points = choose_points([session], forward, {str(marker): 2.0 for marker in Marker})
+    assert list(points) == [Marker.WMH], "CMB have no image on which they were rated"
+    point = points[Marker.WMH]
+    assert (point.dice, point.f1, point.false_per_session) == (1.0, 1.0, 0.0)
+    assert point.threshold.probability <= 0.22
+    assert 0.75 < point.threshold.seed_probability <= 0.96
+    assert point.threshold.min_volume_mm3 > np.count_nonzero(small)
+
+
+def test_points_cannot_be_chosen_without_lesions() -> None:
+    prepared = scene(sequences=(Sequence.FLAIR,))
+    healthy = KnownSession(prepared, {Marker.WMH: Mask(np.zeros(prepared.grid.shape, bool), prepared.grid)})
+    with pytest.raises(InputError, match="no session with a lesion of WMH"):
+        choose_points([healthy], lambda channels: np.full((4, *channels.shape[1:]), -9.0, np.float32), {str(m): 1.0 for m in Marker})
 
 
 @pytest.mark.parametrize("settings", [TINY, FINE], ids=["half resolution", "single voxels"])

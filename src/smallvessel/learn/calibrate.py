@@ -1,8 +1,12 @@
-"""Temperatures, thresholds and least volumes of the markers network, from simulated patches of heads that were not trained on."""
+"""Temperatures and operating points of the markers network, from simulated heads that were not trained on.
+
+Temperatures come from patches, of which many can be made. Operating points come from whole sessions that went through the
+pipeline, with its registration, its anatomy and its rules of plausibility: what a threshold lets through is what is reported.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,11 +14,16 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage, optimize
 
-from ..markers import Marker
+from ..errors import InputError
+from ..markers import MARKERS, Marker
+from ..records import Prepared
+from ..segment.predict import Forward, assessable, predict_probabilities
+from ..segment.refine import Threshold, refine_markers
+from ..volume import LabelMap, Mask, resample
 from .marker_samples import MarkerSamples
 from .network import UNet
 
-THRESHOLDS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6)
+THRESHOLDS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7)
 SEEDS = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
 """A lesion's outline is drawn at a low probability, whether it is one is decided by its peak: with a single threshold small
 lesions are either drawn too small or found too often."""
@@ -29,8 +38,8 @@ Patch = tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """What the card needs of one marker.
+class Scale:
+    """What makes a marker's logits calibrated.
 
     Attributes
     ----------
@@ -38,19 +47,35 @@ class Calibration:
         Taken from the logit before anything else: the balanced loss makes rare markers look frequent.
     temperature : float
         Divides the logit, so that probabilities are frequencies.
-    probability, seed_probability, min_volume_mm3 : float
-        The operating point: Dice times lesion-wise F1 is largest there, for WMH the Dice alone.
-    dice, f1 : float
-        At that point, pooled over the validation patches (simulated).
     """
 
     offset: float
     temperature: float
-    probability: float
-    seed_probability: float
-    min_volume_mm3: float
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """When voxels make a lesion, and what that reached on the sessions it was chosen on (simulated).
+
+    Attributes
+    ----------
+    threshold : Threshold
+        The mean Dice over sessions with lesions times the pooled lesion-wise F1 is largest there; for WMH the mean Dice alone.
+    dice, f1, false_per_session : float
+    """
+
+    threshold: Threshold
     dice: float
     f1: float
+    false_per_session: float
+
+
+@dataclass(frozen=True)
+class KnownSession:
+    """A prepared session and its true masks, each on its own grid in the reference image's world."""
+
+    prepared: Prepared
+    truth: Mapping[Marker, Mask]
 
 
 @torch.no_grad()
@@ -64,25 +89,23 @@ def predict_patches(model: UNet, samples: MarkerSamples, count: int) -> list[Pat
     return out
 
 
-def calibrate(patches: list[Patch]) -> Mapping[Marker, Calibration]:
-    """Fit each marker's temperature and choose its operating point."""
-    found = {}
-    for index, marker in enumerate(Marker):
-        known = [(logit[index], label[index], weight[index]) for logit, label, weight in patches if weight[index].any()]
-        offset, temperature = _fit_logits(known)
-        found[marker] = _choose_point(known, offset, temperature, by_volume=marker in BY_VOLUME)
-    return found
+def calibrate(patches: list[Patch]) -> Mapping[Marker, Scale]:
+    """Fit each marker's offset and temperature."""
+    return {
+        marker: _fit_logits([(logit[index], label[index], weight[index]) for logit, label, weight in patches if weight[index].any()])
+        for index, marker in enumerate(Marker)
+    }
 
 
-def shift_logits(model: UNet, found: Mapping[Marker, Calibration]) -> None:
+def shift_logits(model: UNet, found: Mapping[Marker, Scale]) -> None:
     """Take each marker's offset from the network's last bias, so that it need not be known in use."""
     if model.head.bias is not None:
         with torch.no_grad():
             model.head.bias -= torch.tensor([found[marker].offset for marker in Marker])
 
 
-def _fit_logits(known: list[Patch]) -> tuple[float, float]:
-    """Offset and temperature by maximum likelihood (Platt scaling)."""
+def _fit_logits(known: list[Patch]) -> Scale:
+    """By maximum likelihood (Platt scaling)."""
     logits = np.concatenate([logit[weight] for logit, _, weight in known]).astype(np.float64)
     labels = np.concatenate([label[weight] for _, label, weight in known])
     # an eighth of the negatives, each counted eight times, gives the same answer sooner
@@ -95,48 +118,91 @@ def _fit_logits(known: list[Patch]) -> tuple[float, float]:
         return float(np.sum(weights * (np.logaddexp(0, scaled) - t * scaled)) / weights.sum())
 
     best = optimize.minimize(loss, np.array([1.0, 0.1]), method="L-BFGS-B", options={"ftol": 1e-12})
-    return float(best.x[0]), float(np.exp(best.x[1]))
+    return Scale(round(float(best.x[0]), 4), round(float(np.exp(best.x[1])), 3))
 
 
-def _choose_point(known: list[Patch], offset: float, temperature: float, by_volume: bool) -> Calibration:
-    seeds, volumes = (grid.ravel() for grid in np.meshgrid(SEEDS, LEAST_VOLUMES_MM3))
-    best = [-1.0] * 6
+def choose_points(sessions: Iterable[KnownSession], forward: Forward, temperature: Mapping[str, float]) -> dict[Marker, OperatingPoint]:
+    """Choose each marker's operating point among ``THRESHOLDS``, ``SEEDS`` and ``LEAST_VOLUMES_MM3``.
+
+    All markers' lesions are found at the same threshold, the lowest seed and the least volume; higher seeds and larger volumes then
+    leave lesions out.
+
+    Parameters
+    ----------
+    sessions : iterable of KnownSession
+    forward : callable
+        The exported network.
+    temperature : mapping
+        From its card.
+    """
+    tables: dict[tuple[Marker, float], list[NDArray[np.float64]]] = {}
+    for session in sessions:
+        probability = predict_probabilities(session.prepared, forward, temperature)
+        judged = _judged(session)
+        for threshold in THRESHOLDS:
+            limits = {marker: Threshold(threshold, LEAST_VOLUMES_MM3[0], threshold) for marker in judged}
+            labels = refine_markers(session.prepared, probability, limits).labels
+            for marker in judged:
+                counts = _count(labels[marker], probability[marker], session.truth[marker], session.prepared)
+                tables.setdefault((marker, threshold), []).append(counts)
+    return {marker: _choose_point(marker, tables) for marker in Marker if (marker, THRESHOLDS[0]) in tables}
+
+
+def _judged(session: KnownSession) -> list[Marker]:
+    """The markers that can be assessed on the session's images and were rated on one of them."""
+    able = assessable(session.prepared.images)
+    return [marker for marker in session.truth if able[marker] is None and set(MARKERS[marker].rated_on) & set(session.prepared.images)]
+
+
+SEED_OF, VOLUME_OF = (grid.ravel() for grid in np.meshgrid(SEEDS, LEAST_VOLUMES_MM3))
+
+
+def _choose_point(marker: Marker, tables: Mapping[tuple[Marker, float], Sequence[NDArray[np.float64]]]) -> OperatingPoint:
+    best, point = -1.0, None
     for threshold in THRESHOLDS:
-        counts = sum(_count(patch, offset, temperature, threshold, seeds, volumes) for patch in known)
-        overlap, predicted, true, found, lesions, good, all_found = np.asarray(counts)
-        dice = 2 * overlap / np.maximum(predicted + true, 1)
-        recall, precision = found / np.maximum(lesions, 1), good / np.maximum(all_found, 1)
+        counts = np.stack(tables[marker, threshold])
+        overlap, predicted, true, found, lesions, good, drawn = np.moveaxis(counts, 1, 0)
+        ill = true[:, 0] > 0
+        if not ill.any():
+            continue
+        dice = (2 * overlap[ill] / (predicted + true)[ill]).mean(0)
+        recall = found.sum(0) / np.maximum(lesions.sum(0), 1)
+        precision = good.sum(0) / np.maximum(drawn.sum(0), 1)
         f1 = 2 * recall * precision / np.maximum(recall + precision, 1e-9)
-        score = dice if by_volume else dice * f1
+        score = dice if marker in BY_VOLUME else dice * f1
         top = int(np.argmax(score))
-        if score[top] > best[0]:
-            best = [score[top], threshold, max(seeds[top], threshold), volumes[top], dice[top], f1[top]]
-    _, probability, seed, volume, dice_there, f1_there = (round(float(value), 3) for value in best)
-    return Calibration(round(offset, 4), round(temperature, 3), probability, seed, volume, dice_there, f1_there)
+        if score[top] > best:
+            seed = max(float(SEED_OF[top]), threshold)
+            false = (drawn - good)[:, top].mean()
+            best = float(score[top])
+            point = OperatingPoint(
+                Threshold(threshold, float(VOLUME_OF[top]), seed), *(round(float(v), 3) for v in (dice[top], f1[top], false))
+            )
+    if point is None:
+        raise InputError(f"no session with a lesion of {marker}", "sessions with every marker", "simulate more sessions")
+    return point
 
 
-def _count(
-    patch: Patch, offset: float, temperature: float, threshold: float, seeds: NDArray[np.float64], volumes: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Voxels and lesions of a patch, in common and in all, a column for each pair of seed and volume."""
-    logit, label, weight = patch
-    probability = 1 / (1 + np.exp(-np.clip((logit - offset) / temperature, -30, 30)))
-    truth, true_count = ndimage.label(label & weight, CUBE)
-    parts, n = ndimage.label((probability > threshold) & weight, CUBE)
-    everything = np.ones(len(seeds))
+def _count(labels: NDArray[np.int32], probability: NDArray[np.float32], truth: Mask, prepared: Prepared) -> NDArray[np.float64]:
+    """Voxels and lesions of one marker on the truth's grid, in common and in all, a column for each pair of seed and least volume."""
+    n = int(labels.max())
+    peaks = np.asarray(ndimage.maximum(probability, labels, np.arange(1, n + 1)), np.float64)
+    volumes = np.bincount(labels.ravel(), minlength=n + 1)[1:] * prepared.grid.voxel_volume_mm3
+    parts = resample(LabelMap(labels, prepared.grid), truth.grid).data
+    true_parts, true_count = ndimage.label(truth.data, CUBE)
     sizes = np.bincount(parts.ravel(), minlength=n + 1)[1:].astype(np.float64)
-    peaks = np.asarray(ndimage.maximum(probability, parts, np.arange(1, n + 1)))
-    both = (parts > 0) & (truth > 0)
+    both = (parts > 0) & (true_parts > 0)
     shared = np.bincount(parts[both], minlength=n + 1)[1:].astype(np.float64)
-    kept = ((sizes[:, None] >= volumes) & (peaks[:, None] >= seeds)).astype(np.float64)
-    hit = np.zeros((true_count + 1, len(seeds)))
-    pairs = np.unique(np.stack([truth[both], parts[both]]), axis=1)
+    kept = ((volumes[:, None] >= VOLUME_OF - 1e-6) & (peaks[:, None] >= SEED_OF)).astype(np.float64)
+    hit = np.zeros((true_count + 1, SEED_OF.size))
+    pairs = np.unique(np.stack([true_parts[both], parts[both]]), axis=1)
     np.maximum.at(hit, pairs[0], kept[pairs[1] - 1])
+    everything = np.ones(SEED_OF.size)
     return np.stack(
         [
             shared @ kept,
             sizes @ kept,
-            np.count_nonzero(truth) * everything,
+            np.count_nonzero(truth.data) * everything,
             hit.sum(axis=0),
             true_count * everything,
             (shared > 0).astype(np.float64) @ kept,

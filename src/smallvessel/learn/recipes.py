@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import platform
 import subprocess
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 from .. import __version__
 from ..errors import InputError
+from ..intake.bids import find_sessions
+from ..intake.sequences import load_session
 from ..markers import Marker, Sequence
-from ..models import ModelCard, ModelName
+from ..models import ModelCard, ModelName, Network
+from ..prepare import prepare_session
 from ..simulate.lesions import BurdenSettings
+from ..simulate.session import simulate_dataset, truth_path
 from ..structures import Structure
+from ..volume import read_mask
 from .anatomy_samples import AnatomySamples
-from .calibrate import calibrate, predict_patches, shift_logits
+from .calibrate import KnownSession, calibrate, choose_points, predict_patches, shift_logits
 from .export import compare_export, export_onnx, write_card
 from .heads import VALIDATION_HEADS, StoredHead, is_training_head, store_heads
 from .losses import anatomy_loss, late_marker_loss, marker_loss
@@ -44,7 +48,7 @@ TRAINING_BURDEN = BurdenSettings(
 )
 """Many more small lesions than in patients, so that a patch seldom teaches nothing; thresholds are chosen on usual burdens."""
 USABLE_DICE = 0.25
-"""A marker found worse than this on validation patches gets no threshold: it is then not assessed, not counted as none. Own choice."""
+"""A marker found worse than this on validation sessions gets no threshold: it is then not assessed, not counted as none. Own choice."""
 EXPORT_TOLERANCE = 1e-2
 """Largest difference of logits between the trained network and the exported file."""
 LIMITS: dict[ModelName, tuple[str, ...]] = {
@@ -131,12 +135,29 @@ def train(
 
 
 def validation_heads(label_maps: Path, folder: Path, per_head: int, seed: int) -> tuple[StoredHead, ...]:
-    """Deformed heads for thresholds: never trained on, never tested on."""
-    maps = tuple(path for path in find_label_maps(label_maps) if path.name.startswith(VALIDATION_HEADS))
-    return store_heads(maps, folder.parent / "heads-validation", per_head, seed)
+    """Deformed heads for temperatures: never trained on, never tested on."""
+    return store_heads(_validation_maps(label_maps), folder.parent / "heads-validation", per_head, seed)
 
 
-def export(name: ModelName, label_maps: Path, folder: Path, out: Path, command: str, seed: int, patches: int = 120) -> ModelCard:
+def validation_sessions(label_maps: Path, folder: Path, sessions: int, seed: int) -> Iterator[KnownSession]:
+    """Whole simulated sessions of the same heads for operating points: each with all its sequences, and with FLAIR and T1w alone."""
+    data = folder.parent / "sessions-validation"
+    simulate_dataset(_validation_maps(label_maps), data, sessions, seed)
+    for source in find_sessions(data):
+        prepared = prepare_session(load_session(source))
+        paths = {marker: truth_path(data, source.id.subject, marker) for marker in Marker}
+        truth = {marker: read_mask(path) for marker, path in paths.items() if path.exists()}
+        yield KnownSession(prepared, truth)
+        yield KnownSession(replace(prepared, images={s: prepared.images[s] for s in (Sequence.FLAIR, Sequence.T1W)}), truth)
+
+
+def _validation_maps(label_maps: Path) -> tuple[Path, ...]:
+    return tuple(path for path in find_label_maps(label_maps) if path.name.startswith(VALIDATION_HEADS))
+
+
+def export(
+    name: ModelName, label_maps: Path, folder: Path, out: Path, command: str, seed: int, patches: int = 120, sessions: int = 14
+) -> ModelCard:
     """Write a trained network as ONNX with its card; the markers network is calibrated on validation heads first.
 
     Parameters
@@ -146,7 +167,9 @@ def export(name: ModelName, label_maps: Path, folder: Path, out: Path, command: 
     command : str
         How the network was trained, for the card.
     patches : int
-        Batches of validation patches for the calibration.
+        Validation patches for the temperatures.
+    sessions : int
+        Validation sessions for the operating points.
 
     Raises
     ------
@@ -154,27 +177,22 @@ def export(name: ModelName, label_maps: Path, folder: Path, out: Path, command: 
         When the exported file does not compute what the network does.
     """
     model, step = load_average(folder)
-    points: dict[str, Any] = {}
+    temperature: dict[str, float] = {}
     if name == "markers":
         samples = MarkerSamples(validation_heads(label_maps, folder, 4, seed), MARKER_PATCH, seed + 1, batch=1, uses=1, easy=0)
-        found = calibrate(predict_patches(model, samples, patches))
-        shift_logits(model, found)
-        points = {str(marker): asdict(point) for marker, point in found.items()}
-    sha256 = export_onnx(model, out / f"{name}.onnx")
+        scales = calibrate(predict_patches(model, samples, patches))
+        shift_logits(model, scales)
+        temperature = {str(marker): scale.temperature for marker, scale in scales.items()}
     card = ModelCard(
         name=name,
         version=__version__,
         file=f"{name}.onnx",
-        sha256=sha256,
+        sha256=export_onnx(model, out / f"{name}.onnx"),
         spacing_mm=2.0 if name == "anatomy" else 1.0,
         inputs=("image",) if name == "anatomy" else (*map(str, Sequence), *(f"{sequence} present" for sequence in Sequence)),
         outputs=(*(s.name for s in Structure), "RIGHT") if name == "anatomy" else tuple(map(str, Marker)),
-        thresholds={
-            m: {name: p[name] for name in ("probability", "seed_probability", "min_volume_mm3")}
-            for m, p in points.items()
-            if p["dice"] >= USABLE_DICE
-        },
-        temperature={m: p["temperature"] for m, p in points.items()},
+        thresholds={},
+        temperature=temperature,
         training={
             "command": command,
             "commit": _commit(),
@@ -184,13 +202,28 @@ def export(name: ModelName, label_maps: Path, folder: Path, out: Path, command: 
             "data": "simulated images of heads 01 to 12 of the SynthSeg training label maps (Apache-2.0)",
             "held out": "head 13 for thresholds, heads 14 to 16 for tests",
         },
-        results={m: {"data": "simulated patches of head 13", "dice": p["dice"], "lesion_f1": p["f1"]} for m, p in points.items()},
+        results={},
         limits=LIMITS[name],
     )
-    write_card(card, out)
     difference = compare_export(model, card, out)
     if difference > EXPORT_TOLERANCE:
         raise InputError(f"an exported network whose logits differ by {difference:.3g}", f"below {EXPORT_TOLERANCE}", "report this")
+    if name == "markers":
+        points = choose_points(validation_sessions(label_maps, folder, sessions, seed), Network(card, out), temperature)
+        card = replace(
+            card,
+            thresholds={str(marker): asdict(point.threshold) for marker, point in points.items() if point.dice >= USABLE_DICE},
+            results={
+                str(marker): {
+                    "data": f"{sessions} simulated sessions of head 13, with four sequences and with FLAIR and T1w alone",
+                    "mean_dice": point.dice,
+                    "lesion_f1": point.f1,
+                    "false_lesions_per_session": point.false_per_session,
+                }
+                for marker, point in points.items()
+            },
+        )
+    write_card(card, out)
     return card
 
 

@@ -141,6 +141,16 @@ def simulate_session(
     return SimulatedSession(images, truth, burden, {sequence: part[1] for sequence, part in taken.items()})
 
 
+def truth_path(out: Path, subject: str, marker: Marker) -> Path:
+    """Where a simulated data set keeps the true mask of a marker."""
+    return out / "derivatives" / "truth" / f"sub-{subject}" / "anat" / f"sub-{subject}_label-{marker}_mask.nii.gz"
+
+
+def record_path(out: Path, subject: str) -> Path:
+    """Where it keeps what a session was drawn from; written last."""
+    return out / "derivatives" / "truth" / f"sub-{subject}" / "anat" / f"sub-{subject}_simulation.json"
+
+
 def write_simulated_session(session: SimulatedSession, out: Path, subject: str, levels: float = 1.0) -> None:
     """Write images as BIDS, and truth under ``derivatives/truth``.
 
@@ -156,12 +166,11 @@ def write_simulated_session(session: SimulatedSession, out: Path, subject: str, 
     for sequence, image in session.images.items():
         data = np.clip(np.rint(image.data / levels) * levels, 0, 32767).astype(np.int16)
         nib.save(nib.Nifti1Image(data, image.grid.affine), folder / f"sub-{subject}_{sequence}.nii.gz")
-    truth = out / "derivatives" / "truth" / f"sub-{subject}" / "anat"
     for marker, mask in session.truth.items():
-        write_volume(truth / f"sub-{subject}_label-{marker}_mask.nii.gz", mask)
+        write_volume(truth_path(out, subject, marker), mask)
     protocols = {str(sequence): {**asdict(protocol), "sequence": str(sequence)} for sequence, protocol in session.protocols.items()}
     record = {"Simulated": True, "Burden": asdict(session.burden), "Protocols": protocols}
-    (truth / f"sub-{subject}_simulation.json").write_text(json.dumps(record, indent=1) + "\n")
+    record_path(out, subject).write_text(json.dumps(record, indent=1) + "\n")
 
 
 def simulate_dataset(
@@ -188,7 +197,7 @@ def simulate_dataset(
     for index in range(sessions):
         path = label_maps[index % len(label_maps)]
         subject = f"sim{index:03d}"
-        if (out / "derivatives" / "truth" / f"sub-{subject}" / "anat" / f"sub-{subject}_simulation.json").exists():
+        if record_path(out, subject).exists():
             continue
         head = deform_head(load_head(path), np.random.default_rng((seed, index)), settings.deform)
         write_simulated_session(simulate_session(head, (seed, index, 1), sequences, settings), out, subject)
