@@ -15,7 +15,7 @@ demo: $(VENV)/installed
 test: lint
 	$(BIN)/python -m pytest
 
-# Everything end to end with the shipped networks: 24 sessions, about a quarter of an hour.
+# Everything end to end with the shipped networks: 25 sessions, about six minutes.
 test-whole: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m whole
 

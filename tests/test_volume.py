@@ -23,6 +23,7 @@ from smallvessel.volume import (
     Volume,
     canonical_grid,
     isotropic_grid,
+    reorder_axes,
     require_same_grid,
     resample,
     to_sitk,
@@ -137,6 +138,22 @@ def test_canonical_grid_of_every_orientation_holds_the_same_voxels(orientation: 
     theirs = np.sort(grid.world(np.indices(grid.shape).reshape(3, -1).T).round(6), axis=0)
     ours = np.sort(canonical.world(np.indices(canonical.shape).reshape(3, -1).T).round(6), axis=0)
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+@given(volumes(), orientations())
+def test_reordered_axes_hold_the_same_voxels_and_come_back(volume: Volume, orientation: str) -> None:
+    change = nib.orientations.ornt_transform(nib.io_orientation(volume.grid.affine), nib.orientations.axcodes2ornt(orientation))
+    expected = nib.Nifti1Image(volume.data, volume.grid.affine).as_reoriented(change)
+    grid = Grid(expected.shape, expected.affine)
+    moved = reorder_axes(volume, grid)
+    np.testing.assert_array_equal(moved.data, np.asarray(expected.dataobj))
+    np.testing.assert_array_equal(reorder_axes(moved, volume.grid).data, volume.data)
+
+
+def test_axes_are_not_reordered_onto_another_grid() -> None:
+    image = Mask(np.zeros((3, 4, 5), bool), make_grid((3, 4, 5), (1.0, 2.0, 3.0)))
+    with pytest.raises(GeometryError, match="more than its axes"):
+        reorder_axes(image, make_grid((3, 4, 6), (1.0, 2.0, 3.0)))
 
 
 @given(grids(), st.floats(0.5, 3.0))

@@ -10,7 +10,7 @@ import gzip
 import os
 import tempfile
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -216,6 +216,27 @@ def canonical_grid(grid: Grid) -> Grid:
     inverse = nib.orientations.inv_ornt_aff(orientation, grid.shape)
     shape = tuple(int(grid.shape[int(np.flatnonzero(orientation[:, 0] == axis)[0])]) for axis in range(3))
     return Grid((shape[0], shape[1], shape[2]), grid.affine @ inverse)
+
+
+def reorder_axes(image: ImageT, grid: Grid) -> ImageT:
+    """The same voxels with their axes in the order and direction of a grid that differs in nothing else.
+
+    Raises
+    ------
+    GeometryError
+        When the grids differ in more than the order and direction of their axes.
+    """
+    change = nib.orientations.ornt_transform(nib.io_orientation(image.grid.affine), nib.io_orientation(grid.affine))
+    data = np.ascontiguousarray(nib.orientations.apply_orientation(image.data, change))
+    x, y, z = data.shape
+    moved = Grid((x, y, z), image.grid.affine @ nib.orientations.inv_ornt_aff(change, image.grid.shape))
+    if not moved.same_as(grid):
+        raise GeometryError(
+            f"a grid of {grid.shape} voxels of {np.round(grid.spacing_mm, 3)} mm that differs in more than its axes",
+            f"the voxels of {image.grid.shape} at {np.round(image.grid.spacing_mm, 3)} mm in another order",
+            "resample instead",
+        )
+    return replace(image, data=data, grid=grid)
 
 
 def isotropic_grid(grid: Grid, spacing_mm: float) -> Grid:

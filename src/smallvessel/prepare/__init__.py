@@ -8,7 +8,7 @@ from ..errors import InputError
 from ..markers import Sequence
 from ..models import load_network
 from ..records import Anatomy, Native, Prepared, Session
-from ..volume import Grid, LabelMap, Mask, Transform, Volume, resample
+from ..volume import Grid, LabelMap, Mask, Transform, Volume, canonical_grid, reorder_axes, resample
 from .anatomy import (
     AnatomyNetwork,
     AnatomyProbability,
@@ -56,7 +56,9 @@ def prepare_session(session: Session) -> Prepared:
 def prepare_with(session: Session, network: AnatomyNetwork) -> Prepared:
     """As :func:`prepare_session`, with a given anatomy network."""
     reference = next(sequence for sequence in Sequence if sequence in session.images)
-    acquired = {sequence: session.images[sequence].volume for sequence in Sequence if sequence in session.images}
+    files = {sequence: session.images[sequence].volume for sequence in Sequence if sequence in session.images}
+    # one order of axes, so that results do not depend on how a file was stored
+    acquired = {sequence: reorder_axes(image, canonical_grid(image.grid)) for sequence, image in files.items()}
     found = {sequence: find_anatomy(image, network) for sequence, image in acquired.items()}
     outlines = {sequence: find_extracted_brain(image, found[sequence].grid) for sequence, image in acquired.items()}
     extracted = [sequence for sequence, outline in outlines.items() if outline is not None]
@@ -82,7 +84,7 @@ def prepare_with(session: Session, network: AnatomyNetwork) -> Prepared:
     if len(trusted) > 1:
         brains |= {s: find_brain(take_over_head(found[s].head, fused.head, to_reference[s].inverse()), acquired[s].grid) for s in trusted}
     images = {sequence: resample(image, grid, to_reference[sequence]) for sequence, image in corrected.items()}
-    native = {s: Native(image.grid, brains[s], to_reference[s]) for s, image in acquired.items()}
+    native = {s: Native(image.grid, reorder_axes(brains[s], image.grid), to_reference[s]) for s, image in files.items()}
     image_checks = [
         check
         for sequence, image in acquired.items()

@@ -171,7 +171,8 @@ def analysis_grid(reference: Grid, intracranial: Mask) -> Grid:
         networks need no padding. The box may reach beyond the field of view.
     """
     whole = isotropic_grid(reference, ANALYSIS_SPACING_MM)
-    corners = whole.voxels(intracranial.grid.world(np.argwhere(intracranial.data)))
+    # the two grids lie half voxels apart: rounding errors must not decide where the box begins
+    corners = np.round(whole.voxels(intracranial.grid.world(np.argwhere(intracranial.data))), 3)
     low = np.floor(corners.min(axis=0) - ANALYSIS_MARGIN_MM / ANALYSIS_SPACING_MM).astype(int)
     high = np.ceil(corners.max(axis=0) + ANALYSIS_MARGIN_MM / ANALYSIS_SPACING_MM).astype(int) + 1
     shape = padded_shape(tuple(high - low))
