@@ -1,16 +1,20 @@
 """The benchmarks' own computations, on phantoms with known answers."""
 
+import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
+import implanted
 import real_scans
 import simulated
 import speed
 from phantoms import ball, head_image, make_grid, write_bids
+from scenes import scene, scene_anatomy, scene_grid
 from smallvessel.derivatives import session_files
 from smallvessel.evaluate import Estimate
 from smallvessel.markers import Marker, Sequence
@@ -156,3 +160,41 @@ def test_speed_takes_medians_without_the_warm_up() -> None:
     assert record["median_s"] == {"intake": 1.0, "prepare": 5.0, "rest": 1.0, "total": 8.0}
     assert record["peak_memory_mb"] == 1050
     assert "| total | 8.0 | 6.0 | 11.0 | 60.0 |" in markdown
+
+
+def test_implants_keep_their_distance_and_are_mixed_with_the_ventricles_fluid() -> None:
+    prepared = scene(anatomy=scene_anatomy(scene_grid()))
+    structures = prepared.anatomy.structures.data
+    taken = np.zeros(structures.shape, bool)
+    taken[structures.shape[0] // 2 :] = True
+    implants = implanted.draw_implants(prepared, taken, np.random.default_rng(0))
+    assert implants
+    middles = [np.array([(part.start + part.stop - 1) / 2 for part in each.box]) for each in implants if _is_whole(each)]
+    assert all(np.linalg.norm(a - b) > 2 * implanted.APART_MM for a, b in itertools.combinations(middles, 2))
+    changed = implanted.implant(prepared, implants)
+    for sequence, image in changed.images.items():
+        difference = np.abs(image.data - prepared.images[sequence].data) > 1e-3
+        assert difference.any()
+        assert not difference[structures.shape[0] // 2 :].any()
+    each = replace(implants[0], visibility=1.0)
+    core = np.unravel_index(int(each.share.argmax()), each.share.shape)
+    assert each.share[core] == pytest.approx(1.0, abs=0.1)
+    filled = implanted.implant(prepared, [each]).images[Sequence.T1W].data[each.box][core]
+    assert filled == pytest.approx(20.0, abs=9.0)
+
+
+def _is_whole(each: implanted.Implant) -> bool:
+    return all(part.stop - part.start == 2 * int(2 * implanted.APART_MM) + 1 for part in each.box)
+
+
+def test_an_implant_is_found_by_its_marker_or_taken_for_the_other() -> None:
+    grid = scene_grid()
+    each = implanted.draw_implant(Marker.LACUNE, np.array([20, 30, 30]), grid.shape, np.random.default_rng(1))
+    there, nowhere = np.zeros(grid.shape, bool), np.zeros(grid.shape, bool)
+    there[20, 30, 30] = True
+    cases = (({Marker.LACUNE: there, Marker.EPVS: nowhere}, (True, False)), ({Marker.LACUNE: nowhere, Marker.EPVS: there}, (False, True)))
+    for found, expected in cases:
+        outcome = implanted.judge("sub-1", [each], found)[0]
+        assert (outcome.found, outcome.as_other) == expected
+    low, high = implanted.wilson(8, 10)
+    assert (low, high) == pytest.approx((0.490, 0.943), abs=1e-3)  # Brown, Cai & DasGupta 2001
