@@ -226,6 +226,11 @@ def test_doctor_and_info_end_well(capsys: pytest.CaptureFixture[str]) -> None:
     assert smallvessel("info") == 0
     shown = capsys.readouterr().out
     assert all(f"\u2502 {marker} " in shown for marker in Marker)
+    assert smallvessel("info", "scores") == 0
+    shown = capsys.readouterr().out
+    assert "0 to 7" in shown
+    assert "Staals" in shown
+    assert smallvessel("info", "weather") == 2
 
 
 def test_doctor_fails_on_damaged_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

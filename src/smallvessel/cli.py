@@ -25,6 +25,7 @@ from . import __version__
 from .errors import InputError, SmallvesselError
 from .markers import MARKERS, Marker
 from .markers import Sequence as MRSequence
+from .scales import SCALES
 
 if TYPE_CHECKING:
     from .config import Settings
@@ -258,8 +259,13 @@ def simulate(
 
 
 @app.command()
-def info() -> None:
-    """Show the version, the networks with their cards, and the markers."""
+def info(topic: Annotated[str | None, typer.Argument(metavar="[scores]", help="Show the scores instead.")] = None) -> None:
+    """Show the version, the networks with their cards, and the markers; or every score with range, needs, rule and citation."""
+    if topic == "scores":
+        _show_scales()
+        return
+    if topic is not None:
+        raise InputError(f"no topic named {topic}", "scores, or nothing", "smallvessel info scores")
     from .models import load_card
     from .provenance import NETWORKS
 
@@ -278,6 +284,16 @@ def info() -> None:
     for marker, info in MARKERS.items():
         sizes = "any" if info.max_diameter_mm is None else f"{info.min_diameter_mm:g} to {info.max_diameter_mm:g}"
         table.add_row(marker, info.name, ", ".join(info.needs_one_of), ", ".join(info.rated_on), sizes)
+    out.print(table)
+
+
+def _show_scales() -> None:
+    table = Table(show_lines=True)
+    for heading in ("column", "score", "range", "needs", "how it is computed", "source"):
+        table.add_column(heading)
+    for scale, scale_info in SCALES.items():
+        needs = ", ".join(scale_info.needs)
+        table.add_row(scale, scale_info.name, f"0 to {scale_info.highest}", needs, scale_info.rule, scale_info.citation)
     out.print(table)
 
 

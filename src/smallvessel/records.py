@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from .markers import Marker, Sequence
+from .scales import Scale
 from .volume import Grid, LabelMap, Mask, Transform, Volume
 
 Status = Literal["pass", "warn", "fail"]
@@ -217,6 +218,24 @@ class MarkerMeasures:
 
 
 @dataclass(frozen=True)
+class Score:
+    """A visual or burden score.
+
+    Attributes
+    ----------
+    value : int
+    evidence : str
+        What decided it.
+    next_grade : str
+        What the next grade would take; empty for sums.
+    """
+
+    value: int
+    evidence: str
+    next_grade: str
+
+
+@dataclass(frozen=True)
 class Measurements:
     """Everything that is measured on one session."""
 
@@ -225,6 +244,7 @@ class Measurements:
     structure_ml: Mapping[str, float]
     markers: Mapping[Marker, MarkerMeasures | NotAssessed]
     lesions: tuple[Lesion, ...]
+    scores: Mapping[Scale, Score | NotAssessed] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

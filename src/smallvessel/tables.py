@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from .markers import MARKERS, Marker
-from .records import Check, Lesion, MarkerMeasures, NotAssessed, Provenance, SessionResult, Status
+from .records import Check, Lesion, MarkerMeasures, NotAssessed, Provenance, Score, SessionResult, Status
+from .scales import SCALES
 
 NOT_AVAILABLE = "n/a"
 ML_DECIMALS = 4
@@ -85,6 +86,7 @@ def session_record(result: SessionResult) -> dict[str, Any]:
         "brain_ml": _ml(measured.brain_ml),
         "structure_ml": {name: _ml(value) for name, value in measured.structure_ml.items()},
         "markers": {str(marker): _marker_record(found) for marker, found in measured.markers.items()},
+        "scores": {str(scale): _score_record(score) for scale, score in measured.scores.items()},
         "qc": {"status": worst_status(prepared.checks), "checks": [_check_record(check) for check in prepared.checks]},
         "provenance": _provenance_record(result.provenance),
     }
@@ -120,6 +122,12 @@ def measures_table(records: Sequence[Mapping[str, Any]]) -> tuple[Columns, list[
             if any("volume_ml" in record["markers"].get(marker, {}).get("regions", {}).get(region, {}) for record in records):
                 columns[f"{prefix}_volume_ml"] = {"Description": f"Volume of {info.name}, {region}", "Units": "mL"}
             columns[f"{prefix}_count"] = {"Description": f"Number of {info.name}, {region}"}
+    for scale, scale_info in SCALES.items():
+        how = f"computed from masks, not rated. {scale_info.rule} {scale_info.citation}."
+        columns[str(scale)] = {
+            "Description": f"{scale_info.name}, 0 to {scale_info.highest}: {how}",
+            "Levels": {str(value): level for value, level in scale_info.levels.items()},
+        }
     columns["qc_status"] = {"Description": "Worst of the session's quality checks", "Levels": dict(QC_LEVELS)}
     columns["software_version"] = {"Description": "Version of smallvessel that measured this session"}
     rows = [tuple(_text(values.get(column)) for column in columns) for values in map(_table_values, records)]
@@ -130,6 +138,7 @@ def _table_values(record: Mapping[str, Any]) -> dict[str, Any]:
     values = {name: record[name] for name in ("participant_id", "session_id", "icv_ml", "brain_ml")}
     values |= {"sequences": "+".join(record["sequences"]), "qc_status": record["qc"]["status"]}
     values["software_version"] = record["provenance"]["version"]
+    values |= {scale: score.get("value") for scale, score in record.get("scores", {}).items()}
     for marker, info in MARKERS.items():
         found = record["markers"].get(marker, {})
         values |= {f"{info.column}_{name}": found.get(name) for name in ("volume_ml", "count")}
@@ -164,6 +173,12 @@ def _marker_record(found: MarkerMeasures | NotAssessed) -> dict[str, Any]:
     volumes = {region: {"volume_ml": _ml(volume_ml)} for region, volume_ml in found.region_volume_ml.items()}
     regions = {region: volumes.get(region, {}) | {"count": int(count)} for region, count in found.region_count.items()}
     return {"volume_ml": _ml(found.volume_ml), "count": int(found.count), "regions": regions}
+
+
+def _score_record(score: Score | NotAssessed) -> dict[str, Any]:
+    if isinstance(score, NotAssessed):
+        return {"not_assessed": score.reason}
+    return {"value": score.value, "evidence": score.evidence, "next_grade": score.next_grade}
 
 
 def _check_record(check: Check) -> dict[str, Any]:

@@ -1,12 +1,18 @@
-"""Turn masks into numbers: a row per lesion, volumes and counts per region, structure volumes, intracranial volume."""
+"""Turn masks into numbers: a row per lesion, volumes and counts per region, structure volumes, intracranial volume, scores."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from ..config import MeasureSettings
 from ..markers import Marker
 from ..records import Lesion, MarkerMeasures, Measurements, NotAssessed, Prepared, Segmentation
+from .extent import WmhExtent, count_in_worst_slab, measure_extent
 from .lesions import measure_lesions, structure_volumes_ml, sum_marker
-from .regions import map_regions
+from .regions import CODES, EPVS_REGIONS, MARS_REGIONS, RegionMaps, map_regions
+from .scores import Evidence, score_session
 
 __all__ = ["measure_session"]
 
@@ -41,10 +47,34 @@ def measure_session(prepared: Prepared, segmentation: Segmentation, settings: Me
     icv: float | NotAssessed = anatomy.intracranial.volume_ml
     if prepared.brain_extracted:
         icv = NotAssessed("the input is brain-extracted: the space between brain and skull is not in the image")
+    scores = score_session(_gather_evidence(prepared, segmentation, maps, markers, lesions, settings))
     return Measurements(
         icv_ml=icv,
         brain_ml=anatomy.brain.volume_ml,
         structure_ml=structure_volumes_ml(anatomy.structures.data, anatomy.right.data, prepared.grid),
         markers=markers,
         lesions=tuple(lesions),
+        scores=scores,
     )
+
+
+def _gather_evidence(
+    prepared: Prepared,
+    segmentation: Segmentation,
+    maps: RegionMaps,
+    markers: Mapping[Marker, MarkerMeasures | NotAssessed],
+    lesions: Sequence[Lesion],
+    settings: MeasureSettings,
+) -> Evidence:
+    wmh, spaces = segmentation.markers[Marker.WMH], segmentation.markers[Marker.EPVS]
+    extent: WmhExtent | NotAssessed
+    if isinstance(wmh, NotAssessed):
+        extent = wmh
+    else:
+        infratentorial = np.isin(maps.mars, [CODES[name] for name, group in MARS_REGIONS.items() if group == "infratentorial"])
+        extent = measure_extent(wmh.labels, prepared.anatomy.structures.data, infratentorial, settings)
+    worst_slab: dict[str, int] = {}
+    if not isinstance(spaces, NotAssessed):
+        mine = [lesion for lesion in lesions if lesion.marker is Marker.EPVS]
+        worst_slab = {region: count_in_worst_slab(spaces.labels, mine, region) for region in EPVS_REGIONS}
+    return Evidence(markers, extent, worst_slab)

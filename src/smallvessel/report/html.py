@@ -11,7 +11,8 @@ from typing import Any
 
 from ..derivatives import write_text
 from ..markers import MARKERS, Marker, MarkerInfo, Sequence
-from ..records import Check, Lesion, MarkerMap, MarkerMeasures, NotAssessed, SessionResult, Status
+from ..records import Check, Lesion, MarkerMap, MarkerMeasures, NotAssessed, Score, SessionResult, Status
+from ..scales import SCALES
 from ..tables import worst_status
 from . import figures
 from .figures import Picture
@@ -110,6 +111,7 @@ def _page(result: SessionResult) -> dict[str, Any]:
         + ([("Intracranial volume", icv.reason)] if isinstance(icv, NotAssessed) else []),
         "icv": "n/a" if isinstance(icv, NotAssessed) else f"{icv:.0f} mL",
         "brain": f"{measurements.brain_ml:.0f} mL",
+        "scores": [(SCALES[scale], score, isinstance(score, Score)) for scale, score in measurements.scores.items()],
         "map": figures.map_pictures(prepared, maps, measurements.lesions) if maps else [],
         "anatomy": [(str(sequence), figures.anatomy_pictures(prepared, sequence, grey)) for sequence, grey in greys.items()],
         "anatomy_legend": (

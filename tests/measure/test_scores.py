@@ -1,0 +1,148 @@
+"""Scores on each side of each border, with everything missing, and never lower for one lesion more."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smallvessel.markers import Marker
+from smallvessel.measure.extent import WmhExtent
+from smallvessel.measure.scores import Evidence, score_session
+from smallvessel.records import MarkerMeasures, NotAssessed, Score
+from smallvessel.scales import SCALES, Scale
+
+REGIONS = {
+    Marker.WMH: ("periventricular", "deep", "infratentorial"),
+    Marker.LACUNE: ("lobar", "deep", "infratentorial"),
+    Marker.EPVS: ("basal ganglia", "centrum semiovale", "midbrain", "hippocampus", "other"),
+    Marker.CMB: ("lobar", "deep", "infratentorial"),
+}
+MISSING = NotAssessed("needs SWI; this session has FLAIR only")
+
+
+def measures(marker: Marker, **counts: int) -> MarkerMeasures:
+    by_region = {region: counts.get(region.replace(" ", "_"), 0) for region in REGIONS[marker]}
+    return MarkerMeasures(marker, 0.1 * sum(by_region.values()), sum(by_region.values()), dict.fromkeys(by_region, 0.0), by_region)
+
+
+def evidence(
+    rim_mm: float = 0.0,
+    deep_mm: float = 0.0,
+    lacunes: dict[str, int] | None = None,
+    cmb: dict[str, int] | None = None,
+    spaces: dict[str, int] | None = None,
+) -> Evidence:
+    markers = {
+        Marker.WMH: measures(Marker.WMH),
+        Marker.LACUNE: measures(Marker.LACUNE, **(lacunes or {})),
+        Marker.EPVS: measures(Marker.EPVS, **(spaces or {})),
+        Marker.CMB: measures(Marker.CMB, **(cmb or {})),
+    }
+    worst = {region: (spaces or {}).get(region.replace(" ", "_"), 0) for region in REGIONS[Marker.EPVS]}
+    return Evidence(markers, WmhExtent(rim_mm, 0.3 if rim_mm else 0.0, deep_mm), worst)
+
+
+def value(scale: Scale, of: Evidence) -> int:
+    score = score_session(of)[scale]
+    assert isinstance(score, Score)
+    return score.value
+
+
+@pytest.mark.parametrize(("rim_mm", "grade"), [(0.0, 0), (0.5, 1), (4.9, 1), (5.0, 2), (5.1, 2), (9.9, 2), (10.0, 3), (30.0, 3)])
+def test_periventricular_fazekas_by_the_rim(rim_mm: float, grade: int) -> None:
+    assert value(Scale.FAZEKAS_PERIVENTRICULAR, evidence(rim_mm=rim_mm)) == grade
+
+
+@pytest.mark.parametrize(("deep_mm", "grade"), [(0.0, 0), (1.0, 1), (9.9, 1), (10.0, 2), (24.9, 2), (25.0, 3)])
+def test_deep_fazekas_by_the_largest_lesion(deep_mm: float, grade: int) -> None:
+    assert value(Scale.FAZEKAS_DEEP, evidence(deep_mm=deep_mm)) == grade
+
+
+@pytest.mark.parametrize(("count", "grade"), [(0, 0), (1, 1), (10, 1), (11, 2), (20, 2), (21, 3), (40, 3), (41, 4), (200, 4)])
+def test_potters_grades(count: int, grade: int) -> None:
+    found = evidence(spaces={"basal_ganglia": count, "centrum_semiovale": count})
+    assert value(Scale.EPVS_BASAL_GANGLIA, found) == value(Scale.EPVS_CENTRUM_SEMIOVALE, found) == grade
+
+
+@pytest.mark.parametrize(("count", "band"), [(0, 0), (1, 1), (4, 1), (5, 2), (9, 2), (10, 3)])
+def test_bands_of_microbleeds(count: int, band: int) -> None:
+    assert value(Scale.CMB_BAND, evidence(cmb={"lobar": count})) == band
+
+
+@pytest.mark.parametrize(
+    ("found", "total"),
+    [
+        (evidence(), 0),
+        (evidence(rim_mm=9.9, deep_mm=9.9), 0),
+        (evidence(rim_mm=10.0), 1),
+        (evidence(deep_mm=10.0), 1),
+        (evidence(rim_mm=10.0, deep_mm=30.0), 1),
+        (evidence(spaces={"basal_ganglia": 10}), 0),
+        (evidence(spaces={"basal_ganglia": 11}), 1),
+        (evidence(spaces={"centrum_semiovale": 60}), 0),
+        (evidence(deep_mm=12.0, lacunes={"deep": 1}, cmb={"lobar": 1}, spaces={"basal_ganglia": 11}), 4),
+    ],
+)
+def test_total_burden(found: Evidence, total: int) -> None:
+    assert value(Scale.SVD_TOTAL, found) == total
+
+
+def test_types_of_burden_look_at_places() -> None:
+    amyloid = evidence(deep_mm=12.0, lacunes={"lobar": 1}, cmb={"lobar": 5}, spaces={"centrum_semiovale": 25})
+    assert (value(Scale.SVD_AMYLOID, amyloid), value(Scale.SVD_HYPERTENSIVE, amyloid), value(Scale.CAA_PARTIAL, amyloid)) == (4, 1, 4)
+    deep = evidence(deep_mm=12.0, lacunes={"deep": 1}, cmb={"deep": 1}, spaces={"basal_ganglia": 12})
+    assert (value(Scale.SVD_AMYLOID, deep), value(Scale.SVD_HYPERTENSIVE, deep), value(Scale.CAA_PARTIAL, deep)) == (1, 4, 1)
+
+
+def test_weighted_burdens() -> None:
+    full = evidence(rim_mm=11.0, deep_mm=26.0, lacunes={"deep": 6}, cmb={"deep": 5}, spaces={"basal_ganglia": 21})
+    assert (value(Scale.SVD_MODIFIED, full), value(Scale.SVD_AMENDED, full)) == (6, 7)
+    some = evidence(rim_mm=5.0, deep_mm=5.0, lacunes={"deep": 2}, cmb={"deep": 4}, spaces={"basal_ganglia": 20})
+    assert (value(Scale.SVD_MODIFIED, some), value(Scale.SVD_AMENDED, some)) == (3, 4)
+
+
+def test_a_sum_with_a_part_missing_says_what_is_possible() -> None:
+    found = evidence(deep_mm=12.0, lacunes={"deep": 1})
+    scores = score_session(replace(found, markers={**found.markers, Marker.CMB: MISSING}))
+    assert scores[Scale.CMB_BAND] is MISSING
+    assert scores[Scale.SVD_TOTAL] == NotAssessed("CMB not assessed; 2 to 3 is possible")
+    assert scores[Scale.SVD_MODIFIED] == NotAssessed("CMB not assessed; 1 to 3 is possible")
+    assert scores[Scale.FAZEKAS_DEEP] == Score(2, "largest deep WMH 12.0 mm", "grade 3 from 25 mm")
+
+
+def test_nothing_assessed_gives_no_score() -> None:
+    nothing = Evidence(dict.fromkeys(Marker, MISSING), MISSING, {})
+    assert all(isinstance(score, NotAssessed) for score in score_session(nothing).values())
+
+
+def test_every_scale_has_a_score_within_its_range_and_a_name_for_it() -> None:
+    full = evidence(rim_mm=40, deep_mm=80, lacunes={"deep": 50}, cmb={"lobar": 99}, spaces={"basal_ganglia": 99, "midbrain": 3})
+    for found in (evidence(), full):
+        scores = score_session(found)
+        assert list(scores) == list(Scale) == list(SCALES)
+        for scale, score in scores.items():
+            assert isinstance(score, Score)
+            assert 0 <= score.value <= SCALES[scale].highest
+            assert set(SCALES[scale].levels) == set(range(SCALES[scale].highest + 1))
+
+
+counts = st.fixed_dictionaries({region: st.integers(0, 50) for region in ("lobar", "deep", "infratentorial")})
+spaces = st.fixed_dictionaries({region: st.integers(0, 60) for region in ("basal_ganglia", "centrum_semiovale", "midbrain")})
+
+
+@given(st.floats(0, 15), st.floats(0, 40), counts, counts, spaces, st.sampled_from(["lacunes", "cmb", "spaces"]), st.data())
+def test_a_lesion_more_never_lowers_a_score(
+    rim_mm: float, deep_mm: float, lacunes: dict[str, int], cmb: dict[str, int], epvs: dict[str, int], kind: str, data: st.DataObject
+) -> None:
+    before = {"lacunes": lacunes, "cmb": cmb, "spaces": epvs}
+    where = data.draw(st.sampled_from(sorted(before[kind])))
+    after = {**before, kind: {**before[kind], where: before[kind][where] + 1}}
+    less, more = (score_session(evidence(rim_mm, deep_mm, c["lacunes"], c["cmb"], c["spaces"])) for c in (before, after))
+    for scale in Scale:
+        one, other = less[scale], more[scale]
+        assert isinstance(one, Score)
+        assert isinstance(other, Score)
+        assert other.value >= one.value
