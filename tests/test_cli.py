@@ -15,7 +15,7 @@ from phantoms import ball, head_image, make_grid, write_bids
 from smallvessel import __version__
 from smallvessel.cli import main, repeat_option_names
 from smallvessel.config import PeriventricularRule, Settings
-from smallvessel.markers import Marker, Sequence
+from smallvessel.markers import MARKERS, Marker, Sequence
 from smallvessel.models import load_card
 from smallvessel.records import RunSummary, SessionFailure, SessionId, SessionSource
 from smallvessel.run import Outcome
@@ -231,6 +231,21 @@ def test_doctor_and_info_end_well(capsys: pytest.CaptureFixture[str]) -> None:
     assert "0 to 7" in shown
     assert "Staals" in shown
     assert smallvessel("info", "weather") == 2
+
+
+def test_a_reference_is_fitted_and_one_of_other_weights_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    columns = ["icv_ml", *(f"{info.column}_{kind}" for info in MARKERS.values() for kind in ("volume_ml", "count")), "qc_status"]
+    rows = [["1400", *["1.5", str(i)] * len(MARKERS), "pass"] for i in range(12)]
+    table, target = tmp_path / "measures.tsv", tmp_path / "controls.json"
+    table.write_text("".join("\t".join(row) + "\n" for row in (columns, *rows)))
+    assert smallvessel("reference", "fit", table, target, "--name", "controls") == 0
+    assert "controls" in capsys.readouterr().out
+    assert smallvessel("reference", "fit", table, target, "--name", "controls", "--transform", "sqrt") == 2
+    stored = json.loads(target.read_text())
+    target.write_text(json.dumps({**stored, "models": {"markers": "other"}}))
+    write_bids(tmp_path / "raw", {SessionId("01"): {Sequence.FLAIR: head_image(GRID)}})
+    assert smallvessel("run", tmp_path / "raw", tmp_path / "out", "--reference", target) == 2
+    assert "measured with another network" in capsys.readouterr().err
 
 
 def test_doctor_fails_on_damaged_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,14 +18,13 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 from typer.core import TyperCommand
 
 from . import __version__
 from .errors import InputError, SmallvesselError
-from .markers import MARKERS, Marker
+from .listings import list_demo, list_markers, list_reference, list_scales, make_table
+from .markers import Marker
 from .markers import Sequence as MRSequence
-from .scales import SCALES
 
 if TYPE_CHECKING:
     from .config import Settings
@@ -117,6 +116,12 @@ def run(
     markers: Annotated[list[str] | None, typer.Option(help="Only these markers: WMH, lacune, EPVS, CMB.")] = None,
     settings: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="A TOML file of settings.")] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Sessions at the same time; by default as cores and memory allow.")] = None,
+    reference: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="A reference cohort for Z scores, see smallvessel reference fit.")
+    ] = None,
+    allow_model_mismatch: Annotated[
+        bool, typer.Option("--allow-model-mismatch", help="Take a reference that other weights measured.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Measure finished sessions again.")] = False,
     trust_header: Annotated[bool, typer.Option("--trust-header", help="Accept images without a declared orientation.")] = False,
 ) -> None:
@@ -130,6 +135,8 @@ def run(
     given = {sequence: path for sequence, path in files.items() if path}
     sources = _find_sources(paths, given, participant_label or (), session_label or ())
     chosen = _choose_settings(settings, markers, trust_header)
+    if reference is not None:
+        chosen = _with_reference(chosen, reference, allow_model_mismatch)
     with Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=err, transient=True
     ) as bar:
@@ -145,6 +152,31 @@ def run(
         raise typer.Exit(SOME_FAILED)
 
 
+cohorts = typer.Typer(no_args_is_help=True, help="Reference cohorts for Z scores.")
+app.add_typer(cohorts, name="reference")
+
+
+@cohorts.command("fit")
+def fit_reference_cohort(
+    table: Annotated[Path, typer.Argument(metavar="MEASURES.tsv", exists=True, dir_okay=False, help="The table of one's own cohort.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT.json", help="The reference.")],
+    name: Annotated[str, typer.Option(help="Which cohort; printed beside every Z score.")],
+    transform: Annotated[str, typer.Option(help="log1p or identity, of volumes and counts.")] = "log1p",
+    total: Annotated[str, typer.Option(help="mean or sum of the markers' Z scores.")] = "mean",
+) -> None:
+    """Freeze a cohort's means and spreads, so that the burden of other sessions becomes a Z score."""
+    from .provenance import model_versions
+    from .reference import TOTALS, TRANSFORMS, fit_reference, write_reference
+
+    for option, value, known in (("--transform", transform, TRANSFORMS), ("--total", total, TOTALS)):
+        if value not in known:
+            raise InputError(f"{option} {value}", " or ".join(known), f"smallvessel reference fit ... {option} {next(iter(known))}")
+    reference = fit_reference(table, name, model_versions(), __version__, transform, total)
+    write_reference(reference, target)
+    out.print(list_reference(reference))
+    _say(f"Reference: {target}")
+
+
 @app.command()
 def demo(folder: Annotated[Path, typer.Argument(metavar="[OUT]", help="Output folder.")] = Path("demo-output")) -> None:
     """Measure the bundled simulated patient and show the truth beside the measurement."""
@@ -153,18 +185,7 @@ def demo(folder: Annotated[Path, typer.Argument(metavar="[OUT]", help="Output fo
 
     with err.status("measuring the simulated patient"):
         result = run_demo(folder, Settings())
-    table = Table(title="Simulated patient: truth beside measurement")
-    for heading in ("marker", "true mL", "measured mL", "true count", "measured count", "found", "false"):
-        table.add_column(heading, justify="left" if heading == "marker" else "right")
-    for row in result.rows:
-        name = str(row.marker)
-        if row.measured_volume_ml is None or row.measured_count is None or row.lesions is None:
-            table.add_row(name, f"{row.true_volume_ml:.3f}", "n/a", f"{row.true_count}", "n/a", "n/a", "n/a")
-            continue
-        found = f"{row.lesions.n_found} of {row.lesions.n_reference}"
-        volumes = (f"{row.true_volume_ml:.3f}", f"{row.measured_volume_ml:.3f}")
-        table.add_row(name, *volumes, f"{row.true_count}", f"{row.measured_count}", found, f"{row.lesions.n_false}")
-    out.print(table)
+    out.print(list_demo(result.rows))
     _say(f"Report: {result.report}")
     _say(f"Table:  {result.table}")
 
@@ -176,14 +197,12 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Compare masks with reference masks, voxel by voxel and lesion by lesion."""
-    from .evaluate import compare_masks
+    from .evaluate import compare_masks, pair_masks
     from .volume import read_mask
 
-    table = Table()
-    for heading in ("mask", "Dice", "H95 mm", "volume mL", "reference mL", "recall", "precision", "F1", "false lesions"):
-        table.add_column(heading, justify="left" if heading == "mask" else "right")
+    table = make_table(None, "mask", "Dice", "H95 mm", "volume mL", "reference mL", "recall", "precision", "F1", "false lesions")
     records = []
-    for name, mine, theirs in _pair_masks(prediction, reference):
+    for name, mine, theirs in pair_masks(prediction, reference):
         found = compare_masks(read_mask(mine), read_mask(theirs))
         voxels, lesions = found.voxels, found.by_overlap
         numbers = {
@@ -262,7 +281,7 @@ def simulate(
 def info(topic: Annotated[str | None, typer.Argument(metavar="[scores]", help="Show the scores instead.")] = None) -> None:
     """Show the version, the networks with their cards, and the markers; or every score with range, needs, rule and citation."""
     if topic == "scores":
-        _show_scales()
+        out.print(list_scales())
         return
     if topic is not None:
         raise InputError(f"no topic named {topic}", "scores, or nothing", "smallvessel info scores")
@@ -278,23 +297,7 @@ def info(topic: Annotated[str | None, typer.Argument(metavar="[scores]", help="S
             _say(f"  {title}: {json.dumps(content, ensure_ascii=False)}")
         for limit in card.limits:
             _say(f"  limit: {limit}")
-    table = Table()
-    for heading in ("marker", "name", "needs one of", "rated on", "diameter mm"):
-        table.add_column(heading)
-    for marker, info in MARKERS.items():
-        sizes = "any" if info.max_diameter_mm is None else f"{info.min_diameter_mm:g} to {info.max_diameter_mm:g}"
-        table.add_row(marker, info.name, ", ".join(info.needs_one_of), ", ".join(info.rated_on), sizes)
-    out.print(table)
-
-
-def _show_scales() -> None:
-    table = Table(show_lines=True)
-    for heading in ("column", "score", "range", "needs", "how it is computed", "source"):
-        table.add_column(heading)
-    for scale, scale_info in SCALES.items():
-        needs = ", ".join(scale_info.needs)
-        table.add_row(scale, scale_info.name, f"0 to {scale_info.highest}", needs, scale_info.rule, scale_info.citation)
-    out.print(table)
+    out.print(list_markers())
 
 
 @app.command()
@@ -341,6 +344,17 @@ def _find_sources(
     return find_sessions(bids, participants, sessions)
 
 
+def _with_reference(settings: Settings, path: Path, allow_mismatch: bool) -> Settings:
+    from dataclasses import replace
+
+    from .provenance import model_versions
+    from .reference import read_reference, require_same_models
+
+    reference = read_reference(path)
+    require_same_models(reference, model_versions(), allow_mismatch)
+    return replace(settings, reference=reference)
+
+
 def _choose_settings(path: Path | None, markers: Sequence[str] | None, trust_header: bool) -> Settings:
     from dataclasses import replace
 
@@ -350,21 +364,6 @@ def _choose_settings(path: Path | None, markers: Sequence[str] | None, trust_hea
     if markers:
         settings = replace(settings, markers=tuple(markers))  # type: ignore[arg-type]  # checked and made markers there
     return replace(settings, trust_header=True) if trust_header else settings
-
-
-def _pair_masks(prediction: Path, reference: Path) -> list[tuple[str, Path, Path]]:
-    if reference.is_file() and prediction.is_file():
-        return [(prediction.name, prediction, reference)]
-    if reference.is_file() or prediction.is_file():
-        raise InputError(f"{prediction} and {reference}", "two files or two folders", "give the same kind twice")
-    pairs = []
-    for theirs in sorted(path for ending in ("*.nii", "*.nii.gz") for path in reference.rglob(ending)):
-        mine = prediction / theirs.relative_to(reference)
-        if mine.is_file():
-            pairs.append((theirs.relative_to(reference).as_posix(), mine, theirs))
-    if not pairs:
-        raise InputError(f"no mask of {reference} in {prediction}", "masks at the same places under both folders", "check the folders")
-    return pairs
 
 
 def _show_outcome(outcome: Outcome) -> None:

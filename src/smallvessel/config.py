@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from .errors import InputError
 from .markers import Marker
+from .reference import Reference, reference_from_dict
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -85,13 +86,17 @@ class Settings:
     """Write an HTML report for each session."""
     measure: MeasureSettings = field(default_factory=MeasureSettings)
     """How masks become numbers."""
+    reference: Reference | None = None
+    """The cohort against which Z scores are computed; from the command line alone."""
+    z_over_assessed: bool = False
+    """Make the total Z score from the markers that were assessed, instead of none when one is missing."""
 
     def __post_init__(self) -> None:
         if isinstance(self.markers, str) or not isinstance(self.markers, (list, tuple)) or not self.markers:
             raise InputError(f"markers = {self.markers!r}", f"a list of one or more of {', '.join(Marker)}", "name the markers to measure")
         chosen = {_member(Marker, marker, "markers") for marker in self.markers}
         object.__setattr__(self, "markers", tuple(marker for marker in Marker if marker in chosen))
-        for name in ("trust_header", "write_probability", "write_report"):
+        for name in ("trust_header", "write_probability", "write_report", "z_over_assessed"):
             if not isinstance(getattr(self, name), bool):
                 raise InputError(f"{name} = {getattr(self, name)!r}", "true or false", f"correct {name} in the settings")
         if not isinstance(self.measure, MeasureSettings):
@@ -102,6 +107,7 @@ class Settings:
         plain = asdict(self)
         plain["markers"] = [str(marker) for marker in self.markers]
         plain["measure"]["periventricular_rule"] = str(self.measure.periventricular_rule)
+        plain["reference"] = self.reference and self.reference.as_dict()
         return plain
 
     def digest(self) -> str:
@@ -142,6 +148,8 @@ def settings_from_dict(table: Mapping[str, Any]) -> Settings:
     """
     _refuse_unknown(table, Settings, "")
     values = dict(table)
+    if isinstance(values.get("reference"), Mapping):
+        values["reference"] = reference_from_dict(values["reference"])
     measure = values.pop("measure", {})
     if not isinstance(measure, Mapping):
         raise InputError(f"measure = {measure!r}", "a table of settings", "write its settings under [measure]")

@@ -15,6 +15,8 @@ from .markers import Marker, Sequence
 from .scales import Scale
 from .volume import Grid, LabelMap, Mask, Transform, Volume
 
+NO_REFERENCE = "no reference cohort was given: make one of your own with smallvessel reference fit, then run with --reference"
+
 Status = Literal["pass", "warn", "fail"]
 
 
@@ -236,6 +238,22 @@ class Score:
 
 
 @dataclass(frozen=True)
+class Burden:
+    """Z scores against a reference cohort: per marker by name, and "total".
+
+    Attributes
+    ----------
+    reference : str
+        The cohort's name.
+    volume, count : mapping of str to float or NotAssessed
+    """
+
+    reference: str
+    volume: Mapping[str, float | NotAssessed]
+    count: Mapping[str, float | NotAssessed]
+
+
+@dataclass(frozen=True)
 class Measurements:
     """Everything that is measured on one session."""
 
@@ -245,6 +263,7 @@ class Measurements:
     markers: Mapping[Marker, MarkerMeasures | NotAssessed]
     lesions: tuple[Lesion, ...]
     scores: Mapping[Scale, Score | NotAssessed] = field(default_factory=dict)
+    burden: Burden | NotAssessed = NotAssessed(NO_REFERENCE)
 
 
 @dataclass(frozen=True)

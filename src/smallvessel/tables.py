@@ -9,11 +9,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from .markers import MARKERS, Marker
-from .records import Check, Lesion, MarkerMeasures, NotAssessed, Provenance, Score, SessionResult, Status
+from .records import Burden, Check, Lesion, MarkerMeasures, NotAssessed, Provenance, Score, SessionResult, Status
 from .scales import SCALES
 
 NOT_AVAILABLE = "n/a"
 ML_DECIMALS = 4
+Z_DECIMALS = 4
 MM_DECIMALS = 2
 CONFIDENCE_DECIMALS = 3
 CHECK_DECIMALS = 4
@@ -35,6 +36,8 @@ LESION_COLUMNS: Columns = {
     "side": {"Description": "Hemisphere", "Levels": {"left": "left", "right": "right", "midline": "midline structure"}},
     "confidence": {"Description": "Calibrated probability of being a lesion, 0 to 1"},
 }
+
+Z_PREFIX = {"volume": "z_", "count": "z_count_"}
 
 QC_LEVELS: dict[Status, str] = {
     "pass": "no quality check warned or failed",
@@ -87,6 +90,7 @@ def session_record(result: SessionResult) -> dict[str, Any]:
         "structure_ml": {name: _ml(value) for name, value in measured.structure_ml.items()},
         "markers": {str(marker): _marker_record(found) for marker, found in measured.markers.items()},
         "scores": {str(scale): _score_record(score) for scale, score in measured.scores.items()},
+        "z": _burden_record(measured.burden),
         "qc": {"status": worst_status(prepared.checks), "checks": [_check_record(check) for check in prepared.checks]},
         "provenance": _provenance_record(result.provenance),
     }
@@ -128,6 +132,12 @@ def measures_table(records: Sequence[Mapping[str, Any]]) -> tuple[Columns, list[
             "Description": f"{scale_info.name}, 0 to {scale_info.highest}: {how}",
             "Levels": {str(value): level for value, level in scale_info.levels.items()},
         }
+    names = sorted({record["z"]["reference"] for record in records if "reference" in record.get("z", {})})
+    if names:
+        for kind, prefix in Z_PREFIX.items():
+            for part in (*Marker, "total"):
+                what = "all markers" if part == "total" else MARKERS[Marker(part)].name
+                columns[f"{prefix}{_z_column(part)}"] = {"Description": f"Z score of the {kind} of {what}; reference: {', '.join(names)}"}
     columns["qc_status"] = {"Description": "Worst of the session's quality checks", "Levels": dict(QC_LEVELS)}
     columns["software_version"] = {"Description": "Version of smallvessel that measured this session"}
     rows = [tuple(_text(values.get(column)) for column in columns) for values in map(_table_values, records)]
@@ -138,6 +148,8 @@ def _table_values(record: Mapping[str, Any]) -> dict[str, Any]:
     values = {name: record[name] for name in ("participant_id", "session_id", "icv_ml", "brain_ml")}
     values |= {"sequences": "+".join(record["sequences"]), "qc_status": record["qc"]["status"]}
     values["software_version"] = record["provenance"]["version"]
+    for kind, prefix in Z_PREFIX.items():
+        values |= {f"{prefix}{_z_column(part)}": z for part, z in record.get("z", {}).get(kind, {}).items()}
     values |= {scale: score.get("value") for scale, score in record.get("scores", {}).items()}
     for marker, info in MARKERS.items():
         found = record["markers"].get(marker, {})
@@ -145,6 +157,10 @@ def _table_values(record: Mapping[str, Any]) -> dict[str, Any]:
         for region, numbers in found.get("regions", {}).items():
             values |= {f"{info.column}_{_column(region)}_{name}": value for name, value in numbers.items()}
     return values
+
+
+def _z_column(part: str) -> str:
+    return "total" if part == "total" else MARKERS[Marker(part)].column
 
 
 def _text(value: Any) -> str:
@@ -179,6 +195,17 @@ def _score_record(score: Score | NotAssessed) -> dict[str, Any]:
     if isinstance(score, NotAssessed):
         return {"not_assessed": score.reason}
     return {"value": score.value, "evidence": score.evidence, "next_grade": score.next_grade}
+
+
+def _burden_record(burden: Burden | NotAssessed) -> dict[str, Any]:
+    if isinstance(burden, NotAssessed):
+        return {"not_assessed": burden.reason}
+    kinds = {"volume": burden.volume, "count": burden.count}
+    return {"reference": burden.reference} | {kind: {name: _z(z) for name, z in zs.items()} for kind, zs in kinds.items()}
+
+
+def _z(z: float | NotAssessed) -> Any:
+    return {"not_assessed": z.reason} if isinstance(z, NotAssessed) else round(z, Z_DECIMALS)
 
 
 def _check_record(check: Check) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
+from ..errors import InputError
 from ..volume import Mask
 from .agreement import Estimate, bootstrap, icc_agreement, pearson, spearman
 from .lesionwise import (
@@ -34,6 +36,7 @@ __all__ = [
     "match_by_distance",
     "match_by_overlap",
     "match_panoptic",
+    "pair_masks",
     "pearson",
     "pool_lesions",
     "positivity_without_lesions",
@@ -75,3 +78,25 @@ def compare_masks(
         by_distance=match_by_distance(prediction, reference, max_distance_mm, exclude),
         panoptic=match_panoptic(prediction, reference, exclude=exclude),
     )
+
+
+def pair_masks(prediction: Path, reference: Path) -> list[tuple[str, Path, Path]]:
+    """Name, prediction and reference of each pair: two files, or the files at the same places under two folders.
+
+    Raises
+    ------
+    InputError
+        When one is a file and the other a folder, or nothing pairs.
+    """
+    if reference.is_file() and prediction.is_file():
+        return [(prediction.name, prediction, reference)]
+    if reference.is_file() or prediction.is_file():
+        raise InputError(f"{prediction} and {reference}", "two files or two folders", "give the same kind twice")
+    pairs = []
+    for theirs in sorted(path for ending in ("*.nii", "*.nii.gz") for path in reference.rglob(ending)):
+        mine = prediction / theirs.relative_to(reference)
+        if mine.is_file():
+            pairs.append((theirs.relative_to(reference).as_posix(), mine, theirs))
+    if not pairs:
+        raise InputError(f"no mask of {reference} in {prediction}", "masks at the same places under both folders", "check the folders")
+    return pairs

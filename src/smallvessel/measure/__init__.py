@@ -8,7 +8,9 @@ import numpy as np
 
 from ..config import MeasureSettings
 from ..markers import Marker
-from ..records import Lesion, MarkerMeasures, Measurements, NotAssessed, Prepared, Segmentation
+from ..records import NO_REFERENCE, Lesion, MarkerMeasures, Measurements, NotAssessed, Prepared, Segmentation
+from ..reference import Reference
+from .burden import score_burden
 from .extent import WmhExtent, count_in_worst_slab, measure_extent
 from .lesions import measure_lesions, structure_volumes_ml, sum_marker
 from .regions import CODES, EPVS_REGIONS, MARS_REGIONS, RegionMaps, map_regions
@@ -17,7 +19,13 @@ from .scores import Evidence, score_session
 __all__ = ["measure_session"]
 
 
-def measure_session(prepared: Prepared, segmentation: Segmentation, settings: MeasureSettings) -> Measurements:
+def measure_session(
+    prepared: Prepared,
+    segmentation: Segmentation,
+    settings: MeasureSettings,
+    reference: Reference | None = None,
+    z_over_assessed: bool = False,
+) -> Measurements:
     """Measure one session.
 
     Parameters
@@ -27,6 +35,10 @@ def measure_session(prepared: Prepared, segmentation: Segmentation, settings: Me
         On the analysis grid of ``prepared``.
     settings : MeasureSettings
         The rule that divides white matter hyperintensities, and its distances.
+    reference : Reference, optional
+        For Z scores; without one there are none.
+    z_over_assessed : bool
+        Make the total Z score from the markers that were assessed.
 
     Returns
     -------
@@ -55,6 +67,7 @@ def measure_session(prepared: Prepared, segmentation: Segmentation, settings: Me
         markers=markers,
         lesions=tuple(lesions),
         scores=scores,
+        burden=score_burden(markers, icv, reference, z_over_assessed) if reference else NotAssessed(NO_REFERENCE),
     )
 
 

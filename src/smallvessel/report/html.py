@@ -11,7 +11,7 @@ from typing import Any
 
 from ..derivatives import write_text
 from ..markers import MARKERS, Marker, MarkerInfo, Sequence
-from ..records import Check, Lesion, MarkerMap, MarkerMeasures, NotAssessed, Score, SessionResult, Status
+from ..records import Burden, Check, Lesion, MarkerMap, MarkerMeasures, NotAssessed, Score, SessionResult, Status
 from ..scales import SCALES
 from ..tables import worst_status
 from . import figures
@@ -112,6 +112,8 @@ def _page(result: SessionResult) -> dict[str, Any]:
         "icv": "n/a" if isinstance(icv, NotAssessed) else f"{icv:.0f} mL",
         "brain": f"{measurements.brain_ml:.0f} mL",
         "scores": [(SCALES[scale], score, isinstance(score, Score)) for scale, score in measurements.scores.items()],
+        "z_rows": _z_rows(measurements.burden),
+        "z_reference": measurements.burden.reference if isinstance(measurements.burden, Burden) else "",
         "map": figures.map_pictures(prepared, maps, measurements.lesions) if maps else [],
         "anatomy": [(str(sequence), figures.anatomy_pictures(prepared, sequence, grey)) for sequence, grey in greys.items()],
         "anatomy_legend": (
@@ -130,6 +132,17 @@ def _page(result: SessionResult) -> dict[str, Any]:
         "settings": json.dumps(provenance.settings, indent=2, ensure_ascii=False, default=str),
         "total_s": sum(provenance.timings_s.values()),
     }
+
+
+def _z_rows(burden: Burden | NotAssessed) -> list[tuple[str, str, str]]:
+    if isinstance(burden, NotAssessed):
+        return []
+    names = {**{str(marker): MARKERS[marker].name.capitalize() for marker in Marker}, "total": "All markers"}
+    return [(name, _z_text(burden.volume[part]), _z_text(burden.count[part])) for part, name in names.items()]
+
+
+def _z_text(z: float | NotAssessed) -> str:
+    return "n/a" if isinstance(z, NotAssessed) else f"{z:+.2f}"
 
 
 def _marker_section(result: SessionResult, marker: Marker, greys: dict[Sequence, Any]) -> MarkerSection:

@@ -1,0 +1,67 @@
+"""The quantitative burden: each marker against a reference cohort as a Z score, and one total.
+
+z = (f(x) - mean) / sd, with x the volume in mL per litre of intracranial volume, or the count, and f, mean and sd those of the
+reference. The volume-based total is the design of Zhao et al. 2025, 10.3389/fneur.2025.1540923, whose abstract says only that a
+Z score was computed from the markers' volumes; the count-based one stands beside it because the number of lacunes, not their
+volume, follows severity (Hotz et al. 2021, recalled, not read).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..markers import MARKERS, Marker
+from ..records import Burden, MarkerMeasures, NotAssessed
+from ..reference import Norm, Reference
+
+PER_LITRE = 1000.0
+
+Zs = dict[str, float | NotAssessed]
+
+
+def score_burden(
+    markers: Mapping[Marker, MarkerMeasures | NotAssessed], icv_ml: float | NotAssessed, reference: Reference, over_assessed: bool = False
+) -> Burden:
+    """Z scores of a session.
+
+    Parameters
+    ----------
+    markers : mapping
+    icv_ml : float or NotAssessed
+        Volumes are relative to it; without it only counts have a z.
+    reference : Reference
+    over_assessed : bool
+        Make the total from the markers that were assessed, instead of none when one is missing.
+    """
+    volume: Zs = {}
+    count: Zs = {}
+    for marker in Marker:
+        measured = markers[marker]
+        if isinstance(measured, NotAssessed):
+            volume[marker] = count[marker] = measured
+            continue
+        count[marker] = _z(marker, float(measured.count), reference.count, reference)
+        if isinstance(icv_ml, NotAssessed):
+            volume[marker] = NotAssessed(f"needs the intracranial volume: {icv_ml.reason}")
+        else:
+            volume[marker] = _z(marker, PER_LITRE * measured.volume_ml / icv_ml, reference.volume, reference)
+    for zs in (volume, count):
+        zs["total"] = _total(zs, reference.total, over_assessed)
+    return Burden(reference.name, volume, count)
+
+
+def _z(marker: Marker, value: float, norms: Mapping[Marker, Norm], reference: Reference) -> float | NotAssessed:
+    norm = norms.get(marker)
+    if norm is None:
+        return NotAssessed(f"the reference {reference.name} has too few sessions with {MARKERS[marker].name}")
+    if norm.sd <= 0:
+        return NotAssessed(f"{MARKERS[marker].name} do not vary in the reference {reference.name}")
+    return (reference.transformed(value) - norm.mean) / norm.sd
+
+
+def _total(zs: Mapping[str, float | NotAssessed], total: str, over_assessed: bool) -> float | NotAssessed:
+    known = [z for z in zs.values() if not isinstance(z, NotAssessed)]
+    missing = [str(marker) for marker, z in zs.items() if isinstance(z, NotAssessed)]
+    if not known or (missing and not over_assessed):
+        return NotAssessed(f"no z of {', '.join(missing)}")
+    return sum(known) / (len(known) if total == "mean" else 1)
