@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -29,6 +29,9 @@ STRUCTURE_CHANNELS = len(Structure)
 SEQUENCES = tuple(Sequence)
 SEQUENCE_SHARES = (0.35, 0.25, 0.25, 0.15)
 
+REPLAY_DISTANCES = (0, 7, 14)
+"""A rendered head is cropped again when so many others have been rendered."""
+
 _STRUCTURE_OF_TISSUE = np.zeros(RIGHT_BIT, np.uint8)
 _STRUCTURE_OF_TISSUE[:STRUCTURE_CHANNELS] = np.arange(STRUCTURE_CHANNELS)
 _STRUCTURE_OF_TISSUE[Tissue.CHOROID_PLEXUS] = Structure.LATERAL_VENTRICLE
@@ -39,7 +42,8 @@ _STRUCTURE_OF_TISSUE[Tissue.VEIN] = Structure.BACKGROUND
 class AnatomySamples:
     """Batches by number; the same number and seed give the same batch, so training resumes anywhere.
 
-    The crops of a batch come from one rendered head: rendering costs as much as a training step.
+    The crops of a batch come from one rendered head, and each rendered head gives several batches: rendering costs more than a
+    training step.
 
     Attributes
     ----------
@@ -48,26 +52,43 @@ class AnatomySamples:
         Crop of the 2 mm image, multiples of 16.
     seed : int
     crops : int
-        Per head.
+        Per batch.
+    uses : int
+        Batches per rendered head.
     """
 
     heads: tuple[StoredHead, ...]
     patch: tuple[int, int, int]
     seed: int
     crops: int = 2
+    uses: int = len(REPLAY_DISTANCES)
     contrast: ContrastSettings = ContrastSettings(brain_jitter=0.09, free_share=0.35)
     acquisition: AcquisitionSettings = AcquisitionSettings(bias_sd=(0.0, 0.35), noise=(0.008, 0.12), texture=(0.0, 0.08))
 
+    _rendered: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict, compare=False, repr=False)
+
     def __getitem__(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
         """One batch: images (crops, 1, x, y, z) float32 and targets (crops, x, y, z) uint8 (structure code plus 64 on the right)."""
-        rng = np.random.default_rng((self.seed, number))
+        newest, use = divmod(number, self.uses)
+        image, target = self._render(abs(newest - REPLAY_DISTANCES[use]))
+        rng = np.random.default_rng((self.seed, number, 1))
+        images, targets = zip(*(_crop(image, target, self.patch, rng) for _ in range(self.crops)), strict=True)
+        return torch.stack(images), torch.stack(targets)
+
+    def _render(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+        if number not in self._rendered:
+            while len(self._rendered) > REPLAY_DISTANCES[-1] + 1:
+                del self._rendered[min(self._rendered)]
+            self._rendered[number] = self.draw(np.random.default_rng((self.seed, number)))
+        return self._rendered[number]
+
+    def draw(self, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        """A rendered head, image and target."""
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         codes = np.asarray(self.heads[int(rng.integers(len(self.heads)))].codes())
         if rng.random() < 0.5:
             codes = flip_head(codes)
-        image, target = render_head(_cut_neck(codes, rng), rng, generator, self.contrast, self.acquisition)
-        images, targets = zip(*(_crop(image, target, self.patch, rng) for _ in range(self.crops)), strict=True)
-        return torch.stack(images), torch.stack(targets)
+        return render_head(_cut_neck(codes, rng), rng, generator, self.contrast, self.acquisition)
 
 
 def _cut_neck(codes: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
