@@ -23,14 +23,14 @@ from ..volume import LabelMap, Mask, resample
 from .marker_samples import MarkerSamples
 from .network import UNet
 
-THRESHOLDS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7)
-SEEDS = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
+THRESHOLDS = (0.15, 0.25, 0.35, 0.5, 0.7)
+SEEDS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
 """A lesion's outline is drawn at a low probability, whether it is one is decided by its peak: with a single threshold small
 lesions are either drawn too small or found too often."""
 BY_VOLUME = (Marker.WMH,)
 """Reported by volume first: the operating point has the largest Dice alone. Times F1, as for the counted markers, it would sit where
 lesions run into each other."""
-LEAST_VOLUMES_MM3 = (2.0, 3.0, 5.0, 8.0, 12.0)
+LEAST_VOLUMES_MM3 = (3.0, 5.0, 8.0, 12.0)
 CUBE = np.ones((3, 3, 3))
 
 Patch = tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]
@@ -140,7 +140,7 @@ def choose_points(sessions: Iterable[KnownSession], forward: Forward, temperatur
         probability = predict_probabilities(session.prepared, forward, temperature)
         judged = _judged(session)
         for threshold in THRESHOLDS:
-            limits = {marker: Threshold(threshold, LEAST_VOLUMES_MM3[0], threshold) for marker in judged}
+            limits = {marker: Threshold(threshold, LEAST_VOLUMES_MM3[0], max(threshold, SEEDS[0])) for marker in judged}
             labels = refine_markers(session.prepared, probability, limits).labels
             for marker in judged:
                 counts = _count(labels[marker], probability[marker], session.truth[marker], session.prepared)

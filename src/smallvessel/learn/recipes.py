@@ -156,7 +156,7 @@ def _validation_maps(label_maps: Path) -> tuple[Path, ...]:
 
 
 def export(
-    name: ModelName, label_maps: Path, folder: Path, out: Path, command: str, seed: int, patches: int = 120, sessions: int = 14
+    name: ModelName, label_maps: Path, folder: Path, out: Path, command: str, seed: int, patches: int = 120, sessions: int = 6
 ) -> ModelCard:
     """Write a trained network as ONNX with its card; the markers network is calibrated on validation heads first.
 
