@@ -102,6 +102,12 @@ def test_settings_carry_the_reference_and_its_content_changes_the_digest() -> No
     assert len({Settings().digest(), with_it.digest(), Settings(reference=other).digest()}) == 3
 
 
+@pytest.mark.parametrize("value", ["controls.json", 3, {"name": "x"}, {**COHORT.as_dict(), "format": 99}])
+def test_settings_with_something_else_for_a_reference_are_refused(value: object) -> None:
+    with pytest.raises(InputError, match="no reference"):
+        settings_from_dict({"reference": value})
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [

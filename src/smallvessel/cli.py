@@ -255,7 +255,7 @@ def train(
             lambda step, loss: progress.update(task, completed=step, loss=loss),
         )
     if export_to is not None:
-        command = f"smallvessel train {name} --steps {steps} --per-head {per_head} --seed {seed}"
+        command = f"smallvessel train {name} --steps {steps} --per-head {per_head} --seed {seed}" + (f" --init {init}" if init else "")
         _say(f"Wrote {export_to / export(name, label_maps, folder, export_to, command, seed).file}")
 
 

@@ -148,8 +148,13 @@ def settings_from_dict(table: Mapping[str, Any]) -> Settings:
     """
     _refuse_unknown(table, Settings, "")
     values = dict(table)
-    if isinstance(values.get("reference"), Mapping):
-        values["reference"] = reference_from_dict(values["reference"])
+    if values.get("reference") is not None:
+        try:
+            values["reference"] = reference_from_dict(values["reference"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"reference = ..., which is no reference ({error})", "a reference cohort", "give its file with --reference instead"
+            ) from None
     measure = values.pop("measure", {})
     if not isinstance(measure, Mapping):
         raise InputError(f"measure = {measure!r}", "a table of settings", "write its settings under [measure]")

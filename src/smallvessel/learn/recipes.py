@@ -143,7 +143,7 @@ def validation_sessions(label_maps: Path, folder: Path, sessions: int, seed: int
     """Whole simulated sessions of the same heads for operating points: each with all its sequences, and with FLAIR and T1w alone."""
     data = folder.parent / "sessions-validation"
     simulate_dataset(_validation_maps(label_maps), data, sessions, seed)
-    for source in find_sessions(data):
+    for source in find_sessions(data)[:sessions]:
         prepared = prepare_session(load_session(source))
         paths = {marker: truth_path(data, source.id.subject, marker) for marker in Marker}
         truth = {marker: read_mask(path) for marker, path in paths.items() if path.exists()}
