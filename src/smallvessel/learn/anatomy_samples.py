@@ -29,8 +29,9 @@ STRUCTURE_CHANNELS = len(Structure)
 SEQUENCES = tuple(Sequence)
 SEQUENCE_SHARES = (0.35, 0.25, 0.25, 0.15)
 
-REPLAY_DISTANCES = (0, 7, 14)
-"""A rendered head is cropped again when so many others have been rendered."""
+REPLAY_DISTANCES = ((0, 8), (3, 13), (6, 18))
+"""How many rendered heads ago the crops of a batch come from, for each batch that follows a new head. A head is cropped six times,
+never twice in a batch: crops of one head have one contrast, and batch statistics of one contrast are no one else's."""
 
 _STRUCTURE_OF_TISSUE = np.zeros(RIGHT_BIT, np.uint8)
 _STRUCTURE_OF_TISSUE[:STRUCTURE_CHANNELS] = np.arange(STRUCTURE_CHANNELS)
@@ -42,8 +43,8 @@ _STRUCTURE_OF_TISSUE[Tissue.VEIN] = Structure.BACKGROUND
 class AnatomySamples:
     """Batches by number; the same number and seed give the same batch, so training resumes anywhere.
 
-    The crops of a batch come from one rendered head, and each rendered head gives several batches: rendering costs more than a
-    training step.
+    The crops of a batch come from different rendered heads, and each rendered head gives several crops: rendering costs more than
+    a training step.
 
     Attributes
     ----------
@@ -51,33 +52,27 @@ class AnatomySamples:
     patch : tuple of int
         Crop of the 2 mm image, multiples of 16.
     seed : int
-    crops : int
-        Per batch.
-    uses : int
-        Batches per rendered head.
     """
 
     heads: tuple[StoredHead, ...]
     patch: tuple[int, int, int]
     seed: int
-    crops: int = 2
-    uses: int = len(REPLAY_DISTANCES)
     contrast: ContrastSettings = ContrastSettings(brain_jitter=0.09, free_share=0.35)
     acquisition: AcquisitionSettings = AcquisitionSettings(bias_sd=(0.0, 0.35), noise=(0.008, 0.12), texture=(0.0, 0.08))
 
     _rendered: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict, compare=False, repr=False)
 
     def __getitem__(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """One batch: images (crops, 1, x, y, z) float32 and targets (crops, x, y, z) uint8 (structure code plus 64 on the right)."""
-        newest, use = divmod(number, self.uses)
-        image, target = self._render(abs(newest - REPLAY_DISTANCES[use]))
+        """One batch: images (2, 1, x, y, z) float32 and targets (2, x, y, z) uint8 (structure code plus 64 on the right)."""
+        newest, use = divmod(number, len(REPLAY_DISTANCES))
         rng = np.random.default_rng((self.seed, number, 1))
-        images, targets = zip(*(_crop(image, target, self.patch, rng) for _ in range(self.crops)), strict=True)
+        rendered = [self._render(abs(newest - distance)) for distance in REPLAY_DISTANCES[use]]
+        images, targets = zip(*(_crop(image, target, self.patch, rng) for image, target in rendered), strict=True)
         return torch.stack(images), torch.stack(targets)
 
     def _render(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
         if number not in self._rendered:
-            while len(self._rendered) > REPLAY_DISTANCES[-1] + 1:
+            while len(self._rendered) > max(max(distances) for distances in REPLAY_DISTANCES):
                 del self._rendered[min(self._rendered)]
             self._rendered[number] = self.draw(np.random.default_rng((self.seed, number)))
         return self._rendered[number]
@@ -131,8 +126,7 @@ def render_head(
     signal = torch.from_numpy(contrast.signal)[torch.from_numpy(tissues.astype(np.int32))]
     if rng.random() < 0.4:
         signal *= _outliers(codes, rng, generator)
-    if rng.random() < 0.25:
-        signal *= torch.from_numpy(_extraction_mask(tissues, rng))
+    extracted = _extraction_mask(tissues, rng) if rng.random() < 0.25 else None
     shape = codes.shape
     if rng.random() < 0.5:
         signal = signal * (1 + protocol.texture * smooth_field(shape, tuple(n // 4 + 2 for n in shape), generator))  # type: ignore[arg-type]
@@ -145,8 +139,10 @@ def render_head(
     if rng.random() < 0.3:
         native = torch.clamp(native, min=0) ** float(rng.uniform(0.75, 1.35))
     image = apply_axes(sampling.target_from_native, native)
-    nearest = tuple(np.rint(t).astype(int) for t in targets)
-    at = codes[np.ix_(*nearest)]
+    nearest = np.ix_(*(np.rint(t).astype(int) for t in targets))
+    at = codes[nearest]
+    if extracted is not None:
+        image = image * torch.from_numpy(extracted[nearest])
     target = _STRUCTURE_OF_TISSUE[at & (RIGHT_BIT - 1)] + (at & RIGHT_BIT)
     normalised = normalise_head(image.numpy()) * np.float32(np.exp(rng.normal(0, 0.08)))
     return torch.from_numpy(normalised), torch.from_numpy(target)

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 TYPICAL = 1.0
 SPREAD = 0.25
-"""Images come divided by their mean in the brain. Brought to zero mean and about unit spread, they taught WMH with a Dice of .33
+"""Images come divided by their mean in the brain or head. Brought to zero mean and about unit spread, they taught WMH with a Dice of .33
 after 100 steps, instead of .12."""
 
 
@@ -39,6 +39,8 @@ class UNetSettings:
     """Of the inputs, the last ones, which are constant over the image: is a sequence there or not."""
     gate: int = 0
     """Channels that join what the network found with the voxels as they were, 0 for a network that needs no single voxels."""
+    blank_zeros: bool = True
+    """With a gate: an input of 0 means that nothing is known there, and stays 0; otherwise it is air, as dark as can be."""
 
 
 class _Block(nn.Sequential):
@@ -105,7 +107,8 @@ class UNet(nn.Module):
         if self.fold is not None:
             first_flag = self.settings.inputs - self.settings.flags
             images, flags = x[:, :first_flag], x[:, first_flag:]
-            voxels = self.fold((images - TYPICAL) / SPREAD * (images > 0).to(images.dtype))
+            centred = (images - TYPICAL) / SPREAD
+            voxels = self.fold(centred * (images > 0).to(images.dtype) if self.settings.blank_zeros else centred)
             x = torch.cat([voxels, flags[:, :, ::2, ::2, ::2]], dim=1)
         x = self.stem(x)
         kept = []

@@ -29,7 +29,7 @@ from .network import UNetSettings
 from .train import TrainSettings, load_average, train_network
 
 NETWORKS: dict[ModelName, UNetSettings] = {
-    "anatomy": UNetSettings(inputs=1, outputs=len(Structure) + 1, widths=(32, 64, 96, 128)),
+    "anatomy": UNetSettings(inputs=1, outputs=len(Structure) + 1, widths=(32, 64, 96, 128), gate=64, blank_zeros=False),
     "markers": UNetSettings(
         inputs=2 * len(Sequence), outputs=len(Marker), widths=(32, 48, 96, 128), head_bias=-2.5, flags=len(Sequence), gate=96
     ),

@@ -127,11 +127,8 @@ def train_network(
         start = int(state["step"])
     elif init is not None:
         weights = read_weights(init)
-        named = {name for name in model.state_dict() if not name.endswith("num_batches_tracked")}
-        if not named <= weights.keys() or any(weights[name].shape != model.state_dict()[name].shape for name in named):
-            raise InputError(f"{init} with weights of another network", f"{network}", "give weights of the same network to --init")
         for start_from in (model, average):
-            start_from.load_state_dict({name: weights[name] for name in named}, strict=False)
+            _start_from(start_from, weights, init)
 
     def save(step: int) -> None:
         state = {
@@ -178,6 +175,22 @@ def train_network(
             _write_rows(folder / "losses.csv", rows)
             rows, saved_at = [], time.monotonic()
     return average.eval()
+
+
+def _start_from(model: UNet, weights: dict[str, torch.Tensor], source: Path) -> None:
+    """Take over the weights that fit by name and shape; a network whose outer layers were changed learns only those anew."""
+    own = {name: value for name, value in model.state_dict().items() if not name.endswith("num_batches_tracked")}
+    fitting = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
+    if sum(value.numel() for value in fitting.values()) < 0.5 * sum(value.numel() for value in own.values()):
+        raise InputError(
+            f"{source} with {len(fitting)} of {len(own)} parts that fit the network",
+            "at least half of its weights",
+            "give weights of the same network to --init",
+        )
+    new = sorted({name.rsplit(".", 1)[0] for name in own.keys() - fitting.keys()})
+    if new:
+        log.warning("%s has no weights for %s: they start anew", source.name, ", ".join(new))
+    model.load_state_dict(fitting, strict=False)
 
 
 def settle_normalisation(model: UNet) -> None:
