@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from ..errors import InputError
 from ..markers import Sequence
 from ..models import load_network
@@ -57,8 +59,7 @@ def prepare_with(session: Session, network: AnatomyNetwork) -> Prepared:
     """As :func:`prepare_session`, with a given anatomy network."""
     reference = next(sequence for sequence in Sequence if sequence in session.images)
     files = {sequence: session.images[sequence].volume for sequence in Sequence if sequence in session.images}
-    # one order of axes, so that results do not depend on how a file was stored
-    acquired = {sequence: reorder_axes(image, canonical_grid(image.grid)) for sequence, image in files.items()}
+    acquired = {sequence: reorder_axes(image, _settled_grid(image.grid)) for sequence, image in files.items()}
     found = {sequence: find_anatomy(image, network) for sequence, image in acquired.items()}
     outlines = {sequence: find_extracted_brain(image, found[sequence].grid) for sequence, image in acquired.items()}
     extracted = [sequence for sequence, outline in outlines.items() if outline is not None]
@@ -102,6 +103,14 @@ def prepare_with(session: Session, network: AnatomyNetwork) -> Prepared:
         checks=(*registration_checks.values(), *image_checks, *brain_checks),
         steps=_describe(reference, acquired, extracted, {s: sd for s, (_, sd) in bias.items()}, registrations, trusted, grid),
     )
+
+
+def _settled_grid(stored: Grid) -> Grid:
+    """One order of axes however a file was stored, its origin to a micrometre: headers in single precision move it by less."""
+    grid = canonical_grid(stored)
+    affine = np.array(grid.affine)
+    affine[:3, 3] = np.round(affine[:3, 3], 3)
+    return Grid(grid.shape, affine)
 
 
 def build_anatomy(probability: AnatomyProbability, grid: Grid) -> Anatomy:
