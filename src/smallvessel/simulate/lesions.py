@@ -29,6 +29,12 @@ from .forms import (
     unit_vector,
 )
 
+LACUNE_MM = (3.0, 15.0)
+"""Diameter of lacunes (STRIVE-2, 10.1016/S1474-4422(23)00131-X)."""
+LACUNE_WALL_MM = 1.0
+"""Least tissue between a lacune and a ventricle or sulcus: a cavity that opens into them is no lacune to a rater, since nobody could tell
+it from them. Own choice."""
+
 
 @dataclass(frozen=True)
 class BurdenSettings:
@@ -187,9 +193,13 @@ def _draw_lacunes(maps: LesionMaps, brain: BrainMaps, burden: Burden, rng: np.ra
     weight += 1.6 * np.isin(tissues, (Structure.PUTAMEN, Structure.CAUDATE, Structure.THALAMUS, Structure.PALLIDUM))
     weight += 0.7 * ((tissues == Structure.BRAINSTEM) & (surface > 2)) + 0.3 * (tissues == Structure.CEREBELLAR_WHITE)
     weight = weight.astype(np.float32)
-    number = draw_count(burden.lacunes_per_l, weight, rng)
-    for at in pick_voxels(weight, number, rng):
-        diameter = float(np.clip(np.exp(rng.normal(np.log(5.2), 0.4)), 3.0, 15.0))
+    fluid = is_fluid(tissues)
+    for at in pick_voxels(weight, draw_count(burden.lacunes_per_l, weight, rng), rng):
+        drawn_mm = float(np.clip(np.exp(rng.normal(np.log(5.2), 0.4)), *LACUNE_MM))
+        room_mm = 2 * (_distance_to_mm(fluid, at, drawn_mm / 2 + LACUNE_WALL_MM) - LACUNE_WALL_MM)
+        diameter = min(drawn_mm, room_mm)
+        if diameter < LACUNE_MM[0]:
+            continue
         radii = diameter / 2 * np.array([1.0, rng.uniform(0.65, 1), rng.uniform(0.5, 0.95)])
         axes = random_axes(rng)
         centre = at + rng.uniform(-0.5, 0.5, 3)
@@ -198,7 +208,21 @@ def _draw_lacunes(maps: LesionMaps, brain: BrainMaps, burden: Burden, rng: np.ra
         if rng.random() < 0.75:
             width = rng.uniform(0.8, 2.5)
             paint(maps.rim, centre, diameter * 0.75 + 2 + width, ellipsoid(radii + width, axes, 0.25, rng, 0.7))
-    maps.counts[Marker.LACUNE] = number
+        maps.counts[Marker.LACUNE] = maps.counts.get(Marker.LACUNE, 0) + 1
+
+
+def is_fluid(tissues: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Ventricles, CSF and everything outside the brain, where no WMH, lacune or perivascular space can be."""
+    inside = (Structure.CSF, Structure.LATERAL_VENTRICLE, Structure.THIRD_VENTRICLE, Structure.FOURTH_VENTRICLE, 0)
+    return np.isin(tissues, inside) | (tissues > Tissue.CHOROID_PLEXUS)
+
+
+def _distance_to_mm(mask: NDArray[np.bool_], at: NDArray[np.int64], limit_mm: float) -> float:
+    """Distance from a voxel's centre to the nearest voxel of a mask; the limit if that is farther away."""
+    reach = int(np.ceil(limit_mm))
+    low = np.maximum(at - reach, 0)
+    found = np.argwhere(mask[tuple(slice(a, b) for a, b in zip(low, at + reach + 1, strict=True))])
+    return min(limit_mm, float(np.sqrt(((found + low - at) ** 2).sum(1).min()))) if found.size else limit_mm
 
 
 def _draw_epvs(maps: LesionMaps, brain: BrainMaps, burden: Burden, rng: np.random.Generator) -> None:
@@ -342,9 +366,7 @@ def draw_lesions(brain: BrainMaps, burden: Burden, rng: np.random.Generator) -> 
         _draw_cmb(maps, brain, burden, rng)
     _draw_dark_mimics(maps, brain, rng)
     tissues = brain.tissues
-    fluid = np.isin(tissues, (Structure.CSF, Structure.LATERAL_VENTRICLE, Structure.THIRD_VENTRICLE, Structure.FOURTH_VENTRICLE, 0)) | (
-        tissues > Tissue.CHOROID_PLEXUS
-    )
+    fluid = is_fluid(tissues)
     for marker in (Marker.WMH, Marker.LACUNE, Marker.EPVS):
         maps.fraction[marker][fluid] = 0
     maps.rim[fluid] = 0
