@@ -18,7 +18,7 @@ from smallvessel.errors import InputError  # noqa: E402
 from smallvessel.intensity import normalise_brain  # noqa: E402
 from smallvessel.learn.anatomy_samples import AnatomySamples  # noqa: E402
 from smallvessel.learn.calibrate import KnownSession, calibrate, choose_points  # noqa: E402
-from smallvessel.learn.export import compare_export, export_onnx  # noqa: E402
+from smallvessel.learn.export import HALVED_FROM, compare_export, export_onnx, read_weights, round_weights  # noqa: E402
 from smallvessel.learn.heads import StoredHead, is_training_head  # noqa: E402
 from smallvessel.learn.losses import anatomy_loss, marker_loss  # noqa: E402
 from smallvessel.learn.marker_samples import MarkerSamples, tissue_shares  # noqa: E402
@@ -128,7 +128,7 @@ def test_a_checkpoint_of_another_network_is_refused(heads: tuple[StoredHead, ...
 def test_both_losses_fall(heads: tuple[StoredHead, ...]) -> None:
     torch.manual_seed(0)
     markers = MarkerSamples(heads, 32, seed=0, batch=1, uses=1)[0]
-    anatomy = AnatomySamples(heads, (32, 32, 32), seed=0, crops=1)[0]
+    anatomy = AnatomySamples(heads, (32, 32, 32), seed=0)[0]
     trainings: tuple[tuple[UNet, tuple[Any, ...], LossFunction], ...] = (
         (UNet(TINY), markers, marker_loss),
         (UNet(FINE), markers, marker_loss),
@@ -210,6 +210,7 @@ def test_points_cannot_be_chosen_without_lesions() -> None:
 def test_the_exported_network_computes_the_same(settings: UNetSettings, tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = UNet(settings).eval()
+    round_weights(model)
     sha = export_onnx(model, tmp_path / "markers.onnx")
     card = ModelCard("markers", "0", "markers.onnx", sha, 1.0, ("a",) * 8, ("b",) * 4, {}, {}, {}, {}, ())
     assert compare_export(model, card, tmp_path) < 1e-3
@@ -219,14 +220,64 @@ def test_the_exported_network_computes_the_same(settings: UNetSettings, tmp_path
 def test_training_starts_from_an_exported_network(network: UNetSettings, heads: tuple[StoredHead, ...], tmp_path: Path) -> None:
     torch.manual_seed(3)
     shipped = UNet(network).eval()
+    round_weights(shipped)
     export_onnx(shipped, tmp_path / "shipped.onnx")
     settings = TrainSettings(steps=1, workers=0, learning_rate=0.0, weight_decay=0.0, settle_share=1.0)
     samples = MarkerSamples(heads, 32, seed=2, batch=1, uses=1)
     trained = train_network(network, samples, marker_loss, tmp_path / "new", settings, init=tmp_path / "shipped.onnx")
     for name, value in shipped.state_dict().items():
         assert name.endswith("num_batches_tracked") or torch.allclose(trained.state_dict()[name], value, atol=1e-6)
-    with pytest.raises(InputError, match="another network"):
-        train_network(UNetSettings(8, 4, (4, 8)), samples, marker_loss, tmp_path / "other", settings, init=tmp_path / "shipped.onnx")
+    with pytest.raises(InputError, match="parts that fit"):
+        train_network(UNetSettings(8, 4, (5, 9)), samples, marker_loss, tmp_path / "other", settings, init=tmp_path / "shipped.onnx")
+
+
+def test_a_network_with_a_new_gate_takes_over_what_fits(
+    heads: tuple[StoredHead, ...], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    torch.manual_seed(3)
+    shipped = UNet(UNetSettings(inputs=8, outputs=4, widths=(4, 24))).eval()
+    export_onnx(shipped, tmp_path / "shipped.onnx")
+    settings = TrainSettings(steps=1, workers=0, learning_rate=0.0, weight_decay=0.0, settle_share=1.0)
+    gated = UNetSettings(inputs=8, outputs=4, widths=(4, 24), gate=2)
+    samples = MarkerSamples(heads, 32, seed=2, batch=1, uses=1)
+    trained = train_network(gated, samples, marker_loss, tmp_path / "new", settings, init=tmp_path / "shipped.onnx")
+    assert torch.allclose(trained.state_dict()["down.1.0.weight"], shipped.state_dict()["down.1.0.weight"], atol=1e-3)
+    assert "gate.0" in caplog.text
+
+
+def test_large_weights_are_stored_in_half_precision(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    model = UNet(UNetSettings(inputs=2, outputs=2, widths=(16, 32))).eval()
+    export_onnx(model, tmp_path / "network.onnx")
+    weights = read_weights(tmp_path / "network.onnx")
+    large = {name: value for name, value in model.state_dict().items() if value.numel() >= HALVED_FROM}
+    assert large
+    for name, value in large.items():
+        assert torch.equal(weights[name], value.half().float())
+    assert (tmp_path / "network.onnx").stat().st_size < 2.5 * sum(value.numel() for value in model.state_dict().values())
+
+
+def test_without_blank_zeros_air_is_darker_than_tissue() -> None:
+    model = UNet(UNetSettings(inputs=1, outputs=1, widths=(4, 6), gate=4, blank_zeros=False)).eval()
+    seen = []
+    model.stem.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
+    model(torch.zeros((1, 1, 16, 16, 16)))
+    assert bool((seen[0] < -1).all())
+
+
+def test_crops_of_a_batch_come_from_different_heads_and_depend_on_the_number_alone(heads: tuple[StoredHead, ...]) -> None:
+    fresh, used = AnatomySamples(heads, (32, 32, 32), seed=0), AnatomySamples(heads, (32, 32, 32), seed=0)
+    drawn: list[int] = []
+    render = used._render
+
+    def note(number: int) -> Any:
+        drawn.append(number)
+        return render(number)
+
+    object.__setattr__(used, "_render", note)
+    before = [used[number] for number in range(4)]
+    assert all(first != second for first, second in zip(drawn[::2], drawn[1::2], strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(before[3], fresh[3], strict=True))
 
 
 def test_held_out_heads_are_not_trained_on() -> None:

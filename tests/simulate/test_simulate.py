@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from heads import small_brain, small_head
 from smallvessel.markers import Marker, Sequence
 from smallvessel.simulate.anatomy import RIGHT_BIT, Tissue, deform_head, flip_head, map_brain
-from smallvessel.simulate.lesions import Burden, draw_burden, draw_lesions
+from smallvessel.simulate.lesions import Burden, draw_burden, draw_lesions, is_fluid
 from smallvessel.structures import Structure
 
 torch = pytest.importorskip("torch", reason="the simulator's images need torch")
@@ -185,3 +186,14 @@ def test_a_session_is_written_as_bids_with_its_truth_in_the_same_world(tmp_path:
     assert inside.mean() > 0.99
     tissue = flair.data[tuple(at[inside].T)]
     assert float(np.median(tissue)) > 1.1 * float(np.median(flair.data[flair.data > 200]))
+
+
+def test_a_wall_of_tissue_lies_between_lacunes_and_fluid() -> None:
+    brain = small_brain()
+    burden = replace(HEALTHY, lacunes_per_l=20000)
+    maps = draw_lesions(brain, burden, np.random.default_rng(4))
+    cavity = maps.fraction[Marker.LACUNE] > 0.9
+    assert maps.counts[Marker.LACUNE] > 3
+    assert cavity.any()
+    to_fluid_mm = ndimage.distance_transform_edt(~is_fluid(brain.tissues))
+    assert to_fluid_mm[cavity].min() > 1.0  # a voxel of tissue at least

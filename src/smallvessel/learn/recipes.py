@@ -21,7 +21,7 @@ from ..structures import Structure
 from ..volume import read_mask
 from .anatomy_samples import AnatomySamples
 from .calibrate import KnownSession, calibrate, choose_points, predict_patches, shift_logits
-from .export import compare_export, export_onnx, write_card
+from .export import compare_export, export_onnx, round_weights, write_card
 from .heads import VALIDATION_HEADS, StoredHead, is_training_head, store_heads
 from .losses import anatomy_loss, late_marker_loss, marker_loss
 from .marker_samples import EASY_PATCHES, MarkerSamples
@@ -177,6 +177,7 @@ def export(
         When the exported file does not compute what the network does.
     """
     model, step = load_average(folder)
+    round_weights(model)
     temperature: dict[str, float] = {}
     if name == "markers":
         samples = MarkerSamples(validation_heads(label_maps, folder, 4, seed), MARKER_PATCH, seed + 1, batch=1, uses=1, easy=0)

@@ -31,9 +31,9 @@ from .forms import (
 
 LACUNE_MM = (3.0, 15.0)
 """Diameter of lacunes (STRIVE-2, 10.1016/S1474-4422(23)00131-X)."""
-LACUNE_WALL_MM = 1.0
-"""Least tissue between a lacune and a ventricle or sulcus: a cavity that opens into them is no lacune to a rater, since nobody could tell
-it from them. Own choice."""
+LACUNE_WALL_MM = 2.0
+"""Least distance of a lacune's ellipsoid from the voxels of a ventricle or sulcus: a cavity that opens into them is no lacune to a rater,
+since nobody could tell it from them. Own choice; rough walls and half a voxel's shift leave about 1 mm of tissue."""
 
 
 @dataclass(frozen=True)
