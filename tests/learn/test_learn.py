@@ -17,7 +17,7 @@ torch = pytest.importorskip("torch", reason="training needs torch")
 from smallvessel.errors import InputError  # noqa: E402
 from smallvessel.intensity import normalise_brain  # noqa: E402
 from smallvessel.learn.anatomy_samples import AnatomySamples  # noqa: E402
-from smallvessel.learn.calibrate import KnownSession, calibrate, choose_points  # noqa: E402
+from smallvessel.learn.calibrate import KnownSession, calibrate, choose_points, tabulate  # noqa: E402
 from smallvessel.learn.export import HALVED_FROM, compare_export, export_onnx, read_weights, round_weights  # noqa: E402
 from smallvessel.learn.heads import StoredHead, is_training_head  # noqa: E402
 from smallvessel.learn.losses import anatomy_loss, marker_loss  # noqa: E402
@@ -190,7 +190,7 @@ def test_an_operating_point_keeps_the_faint_edge_of_lesions_and_drops_what_has_n
     def forward(channels: Any) -> Any:
         return np.broadcast_to(2 * np.log(probability / (1 - probability)), (4, *grid.shape))
 
-    points = choose_points([session], forward, {str(marker): 2.0 for marker in Marker})
+    points = choose_points([tabulate(session, forward, {str(marker): 2.0 for marker in Marker})])
     assert list(points) == [Marker.WMH], "CMB have no image on which they were rated"
     point = points[Marker.WMH]
     assert (point.dice, point.f1, point.false_per_session) == (1.0, 1.0, 0.0)
@@ -203,7 +203,9 @@ def test_points_cannot_be_chosen_without_lesions() -> None:
     prepared = scene(sequences=(Sequence.FLAIR,))
     healthy = KnownSession(prepared, {Marker.WMH: Mask(np.zeros(prepared.grid.shape, bool), prepared.grid)})
     with pytest.raises(InputError, match="no session with a lesion of WMH"):
-        choose_points([healthy], lambda channels: np.full((4, *channels.shape[1:]), -9.0, np.float32), {str(m): 1.0 for m in Marker})
+        choose_points(
+            [tabulate(healthy, lambda channels: np.full((4, *channels.shape[1:]), -9.0, np.float32), {str(m): 1.0 for m in Marker})]
+        )
 
 
 @pytest.mark.parametrize("settings", [TINY, FINE], ids=["half resolution", "single voxels"])

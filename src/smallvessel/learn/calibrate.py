@@ -33,6 +33,8 @@ lesions run into each other."""
 LEAST_VOLUMES_MM3 = (3.0, 5.0, 8.0, 12.0)
 CUBE = np.ones((3, 3, 3))
 
+Table = dict[tuple[Marker, float], NDArray[np.float64]]
+"""For a marker and a threshold, voxels and lesions in common and in all, a column for each pair of seed and least volume."""
 Patch = tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]
 """Logits, labels and known voxels of one patch."""
 
@@ -121,31 +123,38 @@ def _fit_logits(known: list[Patch]) -> Scale:
     return Scale(round(float(best.x[0]), 4), round(float(np.exp(best.x[1])), 3))
 
 
-def choose_points(sessions: Iterable[KnownSession], forward: Forward, temperature: Mapping[str, float]) -> dict[Marker, OperatingPoint]:
-    """Choose each marker's operating point among ``THRESHOLDS``, ``SEEDS`` and ``LEAST_VOLUMES_MM3``.
+def tabulate(session: KnownSession, forward: Forward, temperature: Mapping[str, float]) -> Table:
+    """What every operating point would make of a session.
 
     All markers' lesions are found at the same threshold, the lowest seed and the least volume; higher seeds and larger volumes then
     leave lesions out.
 
     Parameters
     ----------
-    sessions : iterable of KnownSession
+    session : KnownSession
     forward : callable
         The exported network.
     temperature : mapping
         From its card.
     """
-    tables: dict[tuple[Marker, float], list[NDArray[np.float64]]] = {}
-    for session in sessions:
-        probability = predict_probabilities(session.prepared, forward, temperature)
-        judged = _judged(session)
-        for threshold in THRESHOLDS:
-            limits = {marker: Threshold(threshold, LEAST_VOLUMES_MM3[0], max(threshold, SEEDS[0])) for marker in judged}
-            labels = refine_markers(session.prepared, probability, limits).labels
-            for marker in judged:
-                counts = _count(labels[marker], probability[marker], session.truth[marker], session.prepared)
-                tables.setdefault((marker, threshold), []).append(counts)
-    return {marker: _choose_point(marker, tables) for marker in Marker if (marker, THRESHOLDS[0]) in tables}
+    table: Table = {}
+    probability = predict_probabilities(session.prepared, forward, temperature)
+    judged = _judged(session)
+    for threshold in THRESHOLDS:
+        limits = {marker: Threshold(threshold, LEAST_VOLUMES_MM3[0], max(threshold, SEEDS[0])) for marker in judged}
+        labels = refine_markers(session.prepared, probability, limits).labels
+        for marker in judged:
+            table[marker, threshold] = _count(labels[marker], probability[marker], session.truth[marker], session.prepared)
+    return table
+
+
+def choose_points(tables: Iterable[Table]) -> dict[Marker, OperatingPoint]:
+    """Choose each marker's operating point among ``THRESHOLDS``, ``SEEDS`` and ``LEAST_VOLUMES_MM3``."""
+    together: dict[tuple[Marker, float], list[NDArray[np.float64]]] = {}
+    for table in tables:
+        for key, counts in table.items():
+            together.setdefault(key, []).append(counts)
+    return {marker: _choose_point(marker, together) for marker in Marker if (marker, THRESHOLDS[0]) in together}
 
 
 def _judged(session: KnownSession) -> list[Marker]:

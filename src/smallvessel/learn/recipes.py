@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, replace
+from itertools import repeat
+from multiprocessing import get_context
 from pathlib import Path
 
 from .. import __version__
@@ -15,12 +19,13 @@ from ..intake.sequences import load_session
 from ..markers import Marker, Sequence
 from ..models import ModelCard, ModelName, Network
 from ..prepare import prepare_session
+from ..records import SessionSource
 from ..simulate.lesions import BurdenSettings
 from ..simulate.session import simulate_dataset, truth_path
 from ..structures import Structure
 from ..volume import read_mask
 from .anatomy_samples import AnatomySamples
-from .calibrate import KnownSession, calibrate, choose_points, predict_patches, shift_logits
+from .calibrate import KnownSession, Table, calibrate, choose_points, predict_patches, shift_logits, tabulate
 from .export import compare_export, export_onnx, round_weights, write_card
 from .heads import VALIDATION_HEADS, StoredHead, is_training_head, store_heads
 from .losses import anatomy_loss, late_marker_loss, marker_loss
@@ -139,16 +144,30 @@ def validation_heads(label_maps: Path, folder: Path, per_head: int, seed: int) -
     return store_heads(_validation_maps(label_maps), folder.parent / "heads-validation", per_head, seed)
 
 
-def validation_sessions(label_maps: Path, folder: Path, sessions: int, seed: int) -> Iterator[KnownSession]:
-    """Whole simulated sessions of the same heads for operating points: each with all its sequences, and with FLAIR and T1w alone."""
+def tabulate_sessions(label_maps: Path, folder: Path, sessions: int, seed: int, card: ModelCard, weights: Path) -> list[Table]:
+    """What every operating point makes of whole simulated sessions of the same heads, one process per core.
+
+    Each session counts twice: with all its sequences, and with FLAIR and T1w alone.
+    """
     data = folder.parent / "sessions-validation"
     simulate_dataset(_validation_maps(label_maps), data, sessions, seed)
-    for source in find_sessions(data)[:sessions]:
-        prepared = prepare_session(load_session(source))
-        paths = {marker: truth_path(data, source.id.subject, marker) for marker in Marker}
-        truth = {marker: read_mask(path) for marker, path in paths.items() if path.exists()}
-        yield KnownSession(prepared, truth)
-        yield KnownSession(replace(prepared, images={s: prepared.images[s] for s in (Sequence.FLAIR, Sequence.T1W)}), truth)
+    sources = find_sessions(data)[:sessions]
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), _use_one_core) as pool:
+        both = list(pool.map(_tabulate_views, sources, repeat(data), repeat(card), repeat(weights)))
+    return [table for tables in both for table in tables]
+
+
+def _use_one_core() -> None:
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+
+def _tabulate_views(source: SessionSource, data: Path, card: ModelCard, weights: Path) -> list[Table]:
+    prepared = prepare_session(load_session(source))
+    paths = {marker: truth_path(data, source.id.subject, marker) for marker in Marker}
+    truth = {marker: read_mask(path) for marker, path in paths.items() if path.exists()}
+    fewer = replace(prepared, images={s: prepared.images[s] for s in (Sequence.FLAIR, Sequence.T1W)})
+    network = Network(card, weights)
+    return [tabulate(KnownSession(view, truth), network, card.temperature) for view in (prepared, fewer)]
 
 
 def _validation_maps(label_maps: Path) -> tuple[Path, ...]:
@@ -156,7 +175,7 @@ def _validation_maps(label_maps: Path) -> tuple[Path, ...]:
 
 
 def export(
-    name: ModelName, label_maps: Path, folder: Path, out: Path, command: str, seed: int, patches: int = 120, sessions: int = 6
+    name: ModelName, label_maps: Path, folder: Path, out: Path, command: str, seed: int, patches: int = 120, sessions: int = 14
 ) -> ModelCard:
     """Write a trained network as ONNX with its card; the markers network is calibrated on validation heads first.
 
@@ -210,7 +229,7 @@ def export(
     if difference > EXPORT_TOLERANCE:
         raise InputError(f"an exported network whose logits differ by {difference:.3g}", f"below {EXPORT_TOLERANCE}", "report this")
     if name == "markers":
-        points = choose_points(validation_sessions(label_maps, folder, sessions, seed), Network(card, out), temperature)
+        points = choose_points(tabulate_sessions(label_maps, folder, sessions, seed, card, out))
         card = replace(
             card,
             thresholds={str(marker): asdict(point.threshold) for marker, point in points.items() if point.dice >= USABLE_DICE},
