@@ -45,11 +45,11 @@ SCALE_JITTER = 0.05
 
 @dataclass(frozen=True)
 class PresenceSettings:
-    """How often a sequence is there: all four, or each on its own."""
+    """How often a sequence is there: all four, or each on its own. FLAIR alone, and with T1w, are one session in twelve each."""
 
-    all_share: float = 0.5
+    all_share: float = 0.4
     shares: dict[Sequence, float] = field(
-        default_factory=lambda: {Sequence.FLAIR: 0.85, Sequence.T1W: 0.7, Sequence.T2W: 0.6, Sequence.SWI: 0.45}
+        default_factory=lambda: {Sequence.FLAIR: 0.9, Sequence.T1W: 0.55, Sequence.T2W: 0.5, Sequence.SWI: 0.35}
     )
 
 

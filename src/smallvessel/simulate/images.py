@@ -26,6 +26,9 @@ class Appearance:
     wmh : mapping of Sequence to float
         Full-strength WMH signal divided by that of the white matter (measured on real lesions: FLAIR 1.3 to 1.4, T2w 1.4
         to 1.8, T1w .72 to .83 on gradient echo, about 1 on spin echo).
+    faint : mapping of Sequence to float
+        Signal that normal or dirty white matter gains where it is fully faint, relative. Tracts with little myelin are brighter on
+        FLAIR and T2w and darker on T1w, as WMH are; if only WMH were dark on T1w, everything a little dark would be taken for one.
     cavity_fill : float
         Share of white matter signal in a lacune's core on FLAIR: incomplete suppression and partial volume.
     space_fluid : float
@@ -37,6 +40,7 @@ class Appearance:
     """
 
     wmh: Mapping[Sequence, float]
+    faint: Mapping[Sequence, float]
     cavity_fill: float
     space_fluid: float
     black_hole: float
@@ -46,12 +50,19 @@ class Appearance:
 
 def draw_appearance(rng: np.random.Generator) -> Appearance:
     """Draw a session's appearance."""
+    wmh = {
+        Sequence.FLAIR: float(rng.uniform(1.25, 1.85)),
+        Sequence.T1W: float(rng.uniform(0.64, 1.0)),
+        Sequence.T2W: float(rng.uniform(1.2, 1.95)),
+        Sequence.SWI: float(rng.uniform(1.0, 1.15)),
+    }
     return Appearance(
-        wmh={
-            Sequence.FLAIR: float(rng.uniform(1.25, 1.85)),
-            Sequence.T1W: float(rng.uniform(0.64, 1.0)),
-            Sequence.T2W: float(rng.uniform(1.2, 1.95)),
-            Sequence.SWI: float(rng.uniform(1.0, 1.15)),
+        wmh=wmh,
+        faint={
+            Sequence.FLAIR: 0.5 * (wmh[Sequence.FLAIR] - 1),
+            Sequence.T1W: -float(rng.uniform(0.0, 0.25)),
+            Sequence.T2W: float(rng.uniform(0.3, 1.0)) * (wmh[Sequence.T2W] - 1),
+            Sequence.SWI: 0.0,
         },
         cavity_fill=float(rng.beta(1.0, 3.0) * 0.7),
         space_fluid=float(rng.uniform(0.55, 1.0)),
@@ -73,8 +84,7 @@ def render_signal(
     signal = torch.from_numpy(contrast.signal[tissues]).to(device)
     gain = appearance.wmh[sequence] - 1
     signal = signal * (1 + gain * to_tensor(maps.strength))
-    if sequence in (Sequence.FLAIR, Sequence.T2W):
-        signal = signal * (1 + 0.5 * gain * to_tensor(maps.faint))
+    signal = signal * (1 + appearance.faint[sequence] * to_tensor(maps.faint))
     if sequence is not Sequence.SWI:
         signal = signal * (1 + 0.8 * gain * to_tensor(maps.rim))
     if sequence is Sequence.T1W:

@@ -102,7 +102,7 @@ class LesionMaps:
     rim : ndarray
         Gliosis around lacunes: bright on FLAIR, labelled neither lesion nor background.
     faint : ndarray
-        Diffuse brightening that no rater draws: dirty white matter, the ependymal lining.
+        Diffuse change that no rater draws: tracts with little myelin, dirty white matter, the ependymal lining.
     dark : ndarray
         On SWI: veins, mineral, calcification. Never labelled.
     """
