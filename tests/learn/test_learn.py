@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from smallvessel.errors import InputError  # noqa: E402
 from smallvessel.intensity import normalise_brain  # noqa: E402
 from smallvessel.learn.anatomy_samples import AnatomySamples  # noqa: E402
 from smallvessel.learn.calibrate import KnownSession, calibrate, choose_points, tabulate  # noqa: E402
+from smallvessel.learn.curves import draw_curves  # noqa: E402
 from smallvessel.learn.export import HALVED_FROM, compare_export, export_onnx, read_weights, round_weights  # noqa: E402
 from smallvessel.learn.heads import StoredHead, is_training_head  # noqa: E402
 from smallvessel.learn.losses import anatomy_loss, marker_loss  # noqa: E402
@@ -285,3 +287,14 @@ def test_crops_of_a_batch_come_from_different_heads_and_depend_on_the_number_alo
 def test_held_out_heads_are_not_trained_on() -> None:
     names = [f"head-{number:02d}.nii.gz" for number in range(1, 17)]
     assert [name for name in names if not is_training_head(Path(name))] == [f"head-{n}.nii.gz" for n in (13, 14, 15, 16)]
+
+
+def test_curves_count_a_repeated_step_once(tmp_path: Path) -> None:
+    losses = tmp_path / "losses.csv"
+    losses.write_text("step,loss,learning_rate,time\n1,4,0.1,0\n2,9,0.1,0\n2,2,0.1,1\n3,1,0.05,2\n")
+    picture = ElementTree.parse(draw_curves(losses)).getroot()
+    assert picture.findtext("{*}title") == "Loss over 3 steps, at last 1.000"
+    lines = picture.findall("{*}polyline")
+    assert [len(line.attrib["points"].split()) for line in lines] == [3, 3]
+    heights = [float(point.split(",")[1]) for point in lines[1].attrib["points"].split()]
+    assert heights == sorted(heights), "a falling loss runs down the picture"

@@ -15,6 +15,7 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 
 from ..errors import InputError
+from .curves import draw_curves
 from .export import read_weights
 from .network import UNet, UNetSettings
 
@@ -94,7 +95,7 @@ def train_network(
     loss : callable
         Of the logits, the rest of the batch and ``progress``, the share of the training that is done.
     folder : Path
-        Holds ``checkpoint.pt`` and ``losses.csv``.
+        Holds ``checkpoint.pt``, ``losses.csv`` and a picture of it, ``losses.svg``.
     settings : TrainSettings
     device : str
         "cpu" or "cuda".
@@ -173,6 +174,7 @@ def train_network(
         if time.monotonic() - saved_at > settings.checkpoint_s or step + 1 == settings.steps:
             save(step + 1)
             _write_rows(folder / "losses.csv", rows)
+            draw_curves(folder / "losses.csv")
             rows, saved_at = [], time.monotonic()
     return average.eval()
 
