@@ -19,6 +19,7 @@ from smallvessel.shapes import (
     plane_distance_mm,
     principal_diameters_mm,
     small_components,
+    surface_mm2,
     widen,
 )
 
@@ -78,6 +79,16 @@ def test_blur_is_taken_off_but_never_more_than_to_one_voxel() -> None:
     tall = np.diag([0.0, 0.0, 15.0**2 / 5 - 6.0**2 / 5])
     assert principal_diameters_mm(column, grid, tall) == pytest.approx([12.0] * 3, abs=0.6)
     assert principal_diameters_mm(column, grid, 100 * tall)[2] == pytest.approx(np.sqrt(20 / 12))
+
+
+@pytest.mark.parametrize(("radius_mm", "voxel_mm"), [(3.0, 1.0), (8.0, 1.0), (6.0, 0.5)])
+def test_surface_of_a_ball(radius_mm: float, voxel_mm: float) -> None:
+    grid = make_grid((40, 40, 40), (voxel_mm,) * 3)
+    assert surface_mm2(ball(grid, (0.2, 0.1, -0.3), radius_mm), voxel_mm) == pytest.approx(4 * np.pi * radius_mm**2, rel=0.06)
+
+
+def test_surface_reaches_the_edge_of_the_array() -> None:
+    assert surface_mm2(np.ones((20, 20, 20), bool), 1.0) == pytest.approx(6 * 400, rel=0.12)
 
 
 def test_distance_counts_millimetres_up_to_its_reach() -> None:

@@ -217,6 +217,8 @@ class MarkerMeasures:
     count: int
     region_volume_ml: Mapping[str, float]
     region_count: Mapping[str, int]
+    details: Mapping[str, float | int] = field(default_factory=dict)
+    """By column, see :data:`smallvessel.scales.DETAILS`."""
 
 
 @dataclass(frozen=True)

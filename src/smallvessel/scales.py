@@ -150,3 +150,30 @@ SCALES: dict[Scale, ScaleInfo] = {
         "Charidimou et al. 2016, 10.1001/jamaneurol.2016.0832",
     ),
 }
+
+
+@dataclass(frozen=True)
+class DetailInfo:
+    """A number of one marker beside its volume and count: a column in ``measures.tsv``."""
+
+    marker: Marker
+    description: str
+    citation: str
+
+
+BOMBS_LIMIT_MM = 5.0
+_BOMBS = "Sizes of the Brain Observer MicroBleed Scale, Cordonnier et al. 2009, 10.1161/STROKEAHA.108.526996"
+
+DETAILS: dict[str, DetailInfo] = {
+    "wmh_confluency": DetailInfo(
+        Marker.WMH,
+        "Confluency: over all lesions the sum of (S^3 / (36 pi V^2))^(1/3) - 1, S surface and V volume; 0 if all are balls",
+        "Confluency sum score, PMC5843991",
+    ),
+    **{
+        f"cmb_{region}_{name}": DetailInfo(Marker.CMB, f"Number of {region} cerebral microbleeds {size}", _BOMBS)
+        for region in ("lobar", "deep", "infratentorial")
+        for name, size in (("below_5mm_count", "below 5 mm"), ("from_5mm_count", "of 5 mm or more"))
+    },
+}
+"""By column."""

@@ -147,6 +147,35 @@ def principal_diameters_mm(voxels: NDArray[Any], grid: Grid, blur_mm2: NDArray[n
     return np.asarray(np.sqrt(20.0 * np.maximum(np.linalg.eigvalsh(moments), least))[::-1])
 
 
+_DIRECTIONS = tuple(
+    (np.array(step), weight)
+    for steps, weight in (
+        (((1, 0, 0), (0, 1, 0), (0, 0, 1)), 0.0915556),
+        (((1, 1, 0), (1, -1, 0), (1, 0, 1), (1, 0, -1), (0, 1, 1), (0, 1, -1)), 0.0739613),
+        (((1, 1, 1), (1, 1, -1), (1, -1, 1), (1, -1, -1)), 0.0703913),
+    )
+    for step in steps
+)
+"""The 13 directions of a cubic lattice and the share of all directions that each stands for
+(Legland et al. 2007, 10.5566/ias.v26.p83-92)."""
+
+
+def surface_mm2(inside: NDArray[np.bool_], voxel_mm: float) -> float:
+    """Surface of an object on a grid of cubic voxels, by counting how often lines of 13 directions cross it (Crofton's formula).
+
+    Faces of voxels would make a ball's surface half as large again. Within 6 % for balls from 5 voxels across on; a cube along the
+    axes, the worst case, measures a tenth too little.
+    """
+    mask = np.pad(inside, 1)
+    surface = 0.0
+    for step, weight in _DIRECTIONS:
+        here = tuple(slice(max(-d, 0), n - max(d, 0)) for d, n in zip(step, mask.shape, strict=True))
+        there = tuple(slice(max(d, 0), n - max(-d, 0)) for d, n in zip(step, mask.shape, strict=True))
+        crossings = np.count_nonzero(mask[here] != mask[there])
+        surface += weight * 2.0 * crossings * voxel_mm**3 / (float(np.linalg.norm(step)) * voxel_mm)
+    return surface
+
+
 def midline_plane_mm(right: NDArray[np.bool_], brain: NDArray[np.bool_], grid: Grid) -> tuple[NDArray[np.float64], float] | None:
     """The plane between the hemispheres: ``normal @ world_mm = offset``, the normal a unit vector that points to the right.
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from .markers import MARKERS, Marker
 from .records import Burden, Check, Lesion, MarkerMeasures, NotAssessed, Provenance, Score, SessionResult, Status
-from .scales import SCALES
+from .scales import DETAILS, SCALES
 
 NOT_AVAILABLE = "n/a"
 ML_DECIMALS = 4
@@ -126,6 +126,9 @@ def measures_table(records: Sequence[Mapping[str, Any]]) -> tuple[Columns, list[
             if any("volume_ml" in record["markers"].get(marker, {}).get("regions", {}).get(region, {}) for record in records):
                 columns[f"{prefix}_volume_ml"] = {"Description": f"Volume of {info.name}, {region}", "Units": "mL"}
             columns[f"{prefix}_count"] = {"Description": f"Number of {info.name}, {region}"}
+        for column, detail in DETAILS.items():
+            if detail.marker is marker:
+                columns[column] = {"Description": f"{detail.description}. {detail.citation}."}
     for scale, scale_info in SCALES.items():
         how = f"computed from masks, not rated. {scale_info.rule} {scale_info.citation}."
         columns[str(scale)] = {
@@ -153,7 +156,7 @@ def _table_values(record: Mapping[str, Any]) -> dict[str, Any]:
     values |= {scale: score.get("value") for scale, score in record.get("scores", {}).items()}
     for marker, info in MARKERS.items():
         found = record["markers"].get(marker, {})
-        values |= {f"{info.column}_{name}": found.get(name) for name in ("volume_ml", "count")}
+        values |= {f"{info.column}_{name}": found.get(name) for name in ("volume_ml", "count")} | found.get("details", {})
         for region, numbers in found.get("regions", {}).items():
             values |= {f"{info.column}_{_column(region)}_{name}": value for name, value in numbers.items()}
     return values
@@ -188,7 +191,12 @@ def _marker_record(found: MarkerMeasures | NotAssessed) -> dict[str, Any]:
     # confluent WMH are counted, while their volume is divided between other regions
     volumes = {region: {"volume_ml": _ml(volume_ml)} for region, volume_ml in found.region_volume_ml.items()}
     regions = {region: volumes.get(region, {}) | {"count": int(count)} for region, count in found.region_count.items()}
-    return {"volume_ml": _ml(found.volume_ml), "count": int(found.count), "regions": regions}
+    record = {"volume_ml": _ml(found.volume_ml), "count": int(found.count), "regions": regions}
+    return record | ({"details": {name: _detail(value) for name, value in found.details.items()}} if found.details else {})
+
+
+def _detail(value: float | int) -> float | int:
+    return round(value, ML_DECIMALS) if isinstance(value, float) else int(value)
 
 
 def _score_record(score: Score | NotAssessed) -> dict[str, Any]:

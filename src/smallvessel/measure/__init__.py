@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from ..markers import Marker
 from ..records import NO_REFERENCE, Lesion, MarkerMeasures, Measurements, NotAssessed, Prepared, Segmentation
 from ..reference import Reference
 from .burden import score_burden
+from .details import measure_details
 from .extent import WmhExtent, count_in_worst_slab, measure_extent
 from .lesions import measure_lesions, structure_volumes_ml, sum_marker
 from .regions import CODES, EPVS_REGIONS, MARS_REGIONS, RegionMaps, map_regions
@@ -54,8 +56,9 @@ def measure_session(
             markers[marker] = result
             continue
         found = measure_lesions(result, maps, settings)
-        markers[marker] = sum_marker(marker, found, settings)
-        lesions.extend(one.lesion for one in found)
+        mine = [one.lesion for one in found]
+        markers[marker] = replace(sum_marker(marker, found, settings), details=measure_details(result.labels, mine, marker))
+        lesions.extend(mine)
     icv: float | NotAssessed = anatomy.intracranial.volume_ml
     if prepared.brain_extracted:
         icv = NotAssessed("the input is brain-extracted: the space between brain and skull is not in the image")
