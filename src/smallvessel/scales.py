@@ -17,6 +17,7 @@ class Scale(StrEnum):
 
     FAZEKAS_PERIVENTRICULAR = "fazekas_pv"
     FAZEKAS_DEEP = "fazekas_deep"
+    ARWMC = "arwmc"
     EPVS_BASAL_GANGLIA = "epvs_bg"
     EPVS_CENTRUM_SEMIOVALE = "epvs_cso"
     EPVS_MIDBRAIN = "epvs_midbrain"
@@ -86,6 +87,16 @@ SCALES: dict[Scale, ScaleInfo] = {
         {0: "none", 1: "punctate foci", 2: "beginning confluence", 3: "large confluent areas"},
         "Largest diameter of a deep WMH: below 10 mm, 10 to 25 mm, from 25 mm on.",
         FAZEKAS,
+    ),
+    Scale.ARWMC: ScaleInfo(
+        "Age-related white matter changes",
+        30,
+        (Marker.WMH,),
+        _points(30),
+        "Grade 0 to 3 of five regions on each side, added. Frontal, parieto-occipital, temporal, infratentorial: a WMH of 5 mm or more, "
+        "one of 10 mm or more, a quarter of the region. Basal ganglia: one WMH of 5 mm or more, several, one of 10 mm or more. The "
+        "5 mm next to the lateral ventricles do not count.",
+        "Wahlund et al. 2001, 10.1161/01.STR.32.6.1318; the sizes for beginning confluence and diffuse involvement are our own",
     ),
     Scale.EPVS_BASAL_GANGLIA: ScaleInfo("EPVS, basal ganglia", 4, (Marker.EPVS,), _EPVS_LEVELS, _EPVS_RULE, POTTER),
     Scale.EPVS_CENTRUM_SEMIOVALE: ScaleInfo("EPVS, centrum semiovale", 4, (Marker.EPVS,), _EPVS_LEVELS, _EPVS_RULE, POTTER),

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smallvessel.markers import Marker
+from smallvessel.measure.arwmc import ARWMC_REGIONS, SIDES, RegionExtent
 from smallvessel.measure.extent import WmhExtent
 from smallvessel.measure.scores import Evidence, score_session
 from smallvessel.records import MarkerMeasures, NotAssessed, Score
@@ -20,6 +21,7 @@ REGIONS = {
     Marker.EPVS: ("basal ganglia", "centrum semiovale", "midbrain", "hippocampus", "other"),
     Marker.CMB: ("lobar", "deep", "infratentorial"),
 }
+NOTHING = RegionExtent(0, 0.0, 0.0)
 MISSING = NotAssessed("needs SWI; this session has FLAIR only")
 
 
@@ -34,6 +36,7 @@ def evidence(
     lacunes: dict[str, int] | None = None,
     cmb: dict[str, int] | None = None,
     spaces: dict[str, int] | None = None,
+    wmh_regions: dict[tuple[str, str], RegionExtent] | None = None,
 ) -> Evidence:
     markers = {
         Marker.WMH: measures(Marker.WMH),
@@ -42,7 +45,8 @@ def evidence(
         Marker.CMB: measures(Marker.CMB, **(cmb or {})),
     }
     worst = {region: (spaces or {}).get(region.replace(" ", "_"), 0) for region in REGIONS[Marker.EPVS]}
-    return Evidence(markers, WmhExtent(rim_mm, 0.3 if rim_mm else 0.0, deep_mm), worst)
+    regions = {(region, side): NOTHING for region in ARWMC_REGIONS for side in SIDES} | (wmh_regions or {})
+    return Evidence(markers, WmhExtent(rim_mm, 0.3 if rim_mm else 0.0, deep_mm), regions, worst)
 
 
 def value(scale: Scale, of: Evidence) -> int:
@@ -65,6 +69,30 @@ def test_deep_fazekas_by_the_largest_lesion(deep_mm: float, grade: int) -> None:
 def test_potters_grades(count: int, grade: int) -> None:
     found = evidence(spaces={"basal_ganglia": count, "centrum_semiovale": count})
     assert value(Scale.EPVS_BASAL_GANGLIA, found) == value(Scale.EPVS_CENTRUM_SEMIOVALE, found) == grade
+
+
+@pytest.mark.parametrize(
+    ("region", "extent", "grade"),
+    [
+        ("frontal", RegionExtent(0, 4.9, 0.01), 0),
+        ("frontal", RegionExtent(1, 5.0, 0.01), 1),
+        ("frontal", RegionExtent(3, 9.9, 0.24), 1),
+        ("temporal", RegionExtent(1, 10.0, 0.24), 2),
+        ("infratentorial", RegionExtent(1, 30.0, 0.25), 3),
+        ("basal ganglia", RegionExtent(1, 9.9, 0.5), 1),
+        ("basal ganglia", RegionExtent(2, 9.9, 0.01), 2),
+        ("basal ganglia", RegionExtent(1, 10.0, 0.01), 3),
+    ],
+)
+def test_age_related_changes_by_region(region: str, extent: RegionExtent, grade: int) -> None:
+    assert value(Scale.ARWMC, evidence(wmh_regions={(region, "left"): extent})) == grade
+    assert value(Scale.ARWMC, evidence(wmh_regions={(region, side): extent for side in SIDES})) == 2 * grade
+
+
+def test_age_related_changes_end_at_30() -> None:
+    full = RegionExtent(9, 60.0, 1.0)
+    most = evidence(wmh_regions={(region, side): full for region in ARWMC_REGIONS for side in SIDES})
+    assert value(Scale.ARWMC, most) == SCALES[Scale.ARWMC].highest == 30
 
 
 @pytest.mark.parametrize(("count", "band"), [(0, 0), (1, 1), (4, 1), (5, 2), (9, 2), (10, 3)])
@@ -114,7 +142,7 @@ def test_a_sum_with_a_part_missing_says_what_is_possible() -> None:
 
 
 def test_nothing_assessed_gives_no_score() -> None:
-    nothing = Evidence(dict.fromkeys(Marker, MISSING), MISSING, {})
+    nothing = Evidence(dict.fromkeys(Marker, MISSING), MISSING, {}, {})
     assert all(isinstance(score, NotAssessed) for score in score_session(nothing).values())
 
 

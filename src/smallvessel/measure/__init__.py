@@ -11,6 +11,7 @@ from ..config import MeasureSettings
 from ..markers import Marker
 from ..records import NO_REFERENCE, Lesion, MarkerMeasures, Measurements, NotAssessed, Prepared, Segmentation
 from ..reference import Reference
+from .arwmc import RegionExtent, measure_regions
 from .burden import score_burden
 from .details import measure_details
 from .extent import WmhExtent, count_in_worst_slab, measure_extent
@@ -84,13 +85,16 @@ def _gather_evidence(
 ) -> Evidence:
     wmh, spaces = segmentation.markers[Marker.WMH], segmentation.markers[Marker.EPVS]
     extent: WmhExtent | NotAssessed
+    wmh_regions: Mapping[tuple[str, str], RegionExtent] = {}
     if isinstance(wmh, NotAssessed):
         extent = wmh
     else:
         infratentorial = np.isin(maps.mars, [CODES[name] for name, group in MARS_REGIONS.items() if group == "infratentorial"])
-        extent = measure_extent(wmh.labels, prepared.anatomy.structures.data, infratentorial, settings)
+        structures = prepared.anatomy.structures.data
+        extent = measure_extent(wmh.labels, structures, infratentorial, settings)
+        wmh_regions = measure_regions(wmh.labels, maps, prepared.anatomy.lobes, structures)
     worst_slab: dict[str, int] = {}
     if not isinstance(spaces, NotAssessed):
         mine = [lesion for lesion in lesions if lesion.marker is Marker.EPVS]
         worst_slab = {region: count_in_worst_slab(spaces.labels, mine, region) for region in EPVS_REGIONS}
-    return Evidence(markers, extent, worst_slab)
+    return Evidence(markers, extent, wmh_regions, worst_slab)

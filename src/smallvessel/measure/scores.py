@@ -9,12 +9,16 @@ from dataclasses import dataclass
 from ..markers import Marker
 from ..records import MarkerMeasures, NotAssessed, Score
 from ..scales import Scale
+from .arwmc import ARWMC_REGIONS, GANGLIA, SIDES, RegionExtent
 from .extent import WmhExtent
 
 RIM_LIMITS_MM = (0.0, 5.0, 10.0)
 DEEP_LIMITS_MM = (0.0, 10.0, 25.0)
 """Fazekas grades 1, 2 and 3 begin here (the first: above it)."""
 EPVS_LIMITS = (1, 11, 21, 41)
+CONFLUENT_MM = 10.0
+DIFFUSE_SHARE = 0.25
+"""ARWMC: beginning confluence, and diffuse involvement of a region. Own choices."""
 CMB_LIMITS = (1, 5, 10)
 LACUNE_LIMITS = (1, 3, 6)
 
@@ -30,12 +34,15 @@ class Evidence:
     markers : mapping
         Counts per region.
     wmh : WmhExtent or NotAssessed
+    wmh_regions : mapping of region and side to RegionExtent
+        Empty where WMH were not assessed.
     worst_slab : mapping of region to int
         EPVS in the slab and hemisphere with most, see :func:`smallvessel.measure.extent.count_in_worst_slab`.
     """
 
     markers: Mapping[Marker, MarkerMeasures | NotAssessed]
     wmh: WmhExtent | NotAssessed
+    wmh_regions: Mapping[tuple[str, str], RegionExtent]
     worst_slab: Mapping[str, int]
 
 
@@ -43,6 +50,7 @@ def score_session(evidence: Evidence) -> Scores:
     """All scores of a session, in the order of the table of scales."""
     scores: Scores = {}
     scores |= _fazekas(evidence)
+    scores[Scale.ARWMC] = _age_related(evidence)
     scores |= _spaces(evidence)
     scores[Scale.CMB_BAND] = _band(evidence)
     for scale, points in _burdens(evidence, scores).items():
@@ -62,6 +70,24 @@ def _fazekas(evidence: Evidence) -> Scores:
         Scale.FAZEKAS_PERIVENTRICULAR: _grade_mm(wmh.rim_mm, RIM_LIMITS_MM, rim),
         Scale.FAZEKAS_DEEP: _grade_mm(wmh.deep_mm, DEEP_LIMITS_MM, deep),
     }
+
+
+def _age_related(evidence: Evidence) -> Score | NotAssessed:
+    measured = evidence.markers[Marker.WMH]
+    if isinstance(measured, NotAssessed):
+        return measured
+    grades = {key: _grade_region(key[0], extent) for key, extent in evidence.wmh_regions.items()}
+    total = {region: [grades[region, side] for side in SIDES] for region in ARWMC_REGIONS}
+    named = [f"{region} {left} left, {right} right" for region, (left, right) in total.items() if left or right]
+    return Score(sum(grades.values()), "; ".join(named) or "no WMH of 5 mm away from the ventricles", "")
+
+
+def _grade_region(region: str, extent: RegionExtent) -> int:
+    if extent.focal == 0:
+        return 0
+    if region == GANGLIA:
+        return 3 if extent.largest_mm >= CONFLUENT_MM else 2 if extent.focal > 1 else 1
+    return 3 if extent.share >= DIFFUSE_SHARE else 2 if extent.largest_mm >= CONFLUENT_MM else 1
 
 
 def _grade_mm(size_mm: float, limits_mm: Sequence[float], evidence: str) -> Score:

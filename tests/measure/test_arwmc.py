@@ -1,0 +1,63 @@
+"""Extent of WMH by region and side, on a block of white matter with known regions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from phantoms import make_grid
+from smallvessel.measure.arwmc import ARWMC_REGIONS, SIDES, RegionExtent, measure_regions
+from smallvessel.measure.regions import CODES, RegionMaps
+from smallvessel.prepare.atlas import LOBE_NAMES
+from smallvessel.shapes import label_components
+from smallvessel.structures import Structure
+from smallvessel.volume import LabelMap
+
+SHAPE = (80, 40, 40)
+GRID = make_grid(SHAPE, (1.0, 1.0, 1.0))
+
+
+def measure(wmh: NDArray[np.bool_], near_ventricle: NDArray[np.bool_] | None = None) -> dict[tuple[str, str], RegionExtent]:
+    """Left x < 40; frontal y >= 20, occipital below; the lowest 5 slices are cerebellum, the highest 5 basal ganglia."""
+    x, y, z = np.indices(SHAPE)
+    lobes = np.where(y >= 20, 1, 4).astype(np.int32)
+    mars = np.full(SHAPE, CODES["deep and periventricular white matter"], np.uint8)
+    mars[z < 5], mars[z >= 35] = CODES["cerebellum"], CODES["basal ganglia"]
+    ventricle_mm = np.where(np.zeros(SHAPE, bool) if near_ventricle is None else near_ventricle, 5.0, np.inf).astype(np.float32)
+    maps = RegionMaps(mars, np.zeros(SHAPE, np.uint8), ventricle_mm, x >= 40)
+    white = np.full(SHAPE, Structure.WHITE_MATTER, np.int32)
+    return dict(measure_regions(LabelMap(label_components(wmh)[0], GRID), maps, LabelMap(lobes, GRID, LOBE_NAMES), white))
+
+
+def block(x: tuple[int, int], y: tuple[int, int], z: tuple[int, int]) -> NDArray[np.bool_]:
+    mask = np.zeros(SHAPE, bool)
+    mask[slice(*x), slice(*y), slice(*z)] = True
+    return mask
+
+
+def test_nothing_is_nothing_everywhere() -> None:
+    assert measure(np.zeros(SHAPE, bool)) == {(region, side): RegionExtent(0, 0.0, 0.0) for region in ARWMC_REGIONS for side in SIDES}
+
+
+def test_a_lesion_is_rated_in_every_region_that_it_spans() -> None:
+    found = measure(block((10, 14), (14, 30), (10, 12)))
+    assert found["frontal", "left"].largest_mm == pytest.approx(np.linalg.norm((3, 9, 1)) + 1, abs=0.3)
+    assert found["parieto-occipital", "left"].largest_mm == pytest.approx(np.linalg.norm((3, 5, 1)) + 1, abs=0.3)
+    assert found["frontal", "left"].focal == found["parieto-occipital", "left"].focal == 1
+    assert found["frontal", "left"].share == pytest.approx(4 * 10 * 2 / (40 * 20 * 30))
+    assert all(extent.focal == 0 for (_, side), extent in found.items() if side == "right")
+
+
+def test_small_ones_are_not_focal_and_bands_do_not_count() -> None:
+    small = block((50, 53), (25, 28), (20, 22))
+    band = block((60, 70), (25, 35), (20, 30))
+    found = measure(small | band, near_ventricle=band)["frontal", "right"]
+    assert found.focal == 0
+    assert 3 < found.largest_mm < 5
+
+
+def test_deep_and_infratentorial_lesions_have_their_own_regions() -> None:
+    found = measure(block((10, 18), (10, 18), (0, 4)) | block((10, 18), (10, 18), (36, 39)))
+    assert found["infratentorial", "left"].focal == found["basal ganglia", "left"].focal == 1
+    assert found["parieto-occipital", "left"].focal == 0
