@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from smallvessel.errors import InputError
-from smallvessel.evaluate import Estimate, bootstrap, icc_agreement, pearson, spearman
+from smallvessel.evaluate import Estimate, bootstrap, icc_agreement, pearson, spearman, weighted_kappa
 from smallvessel.records import NotAssessed
 
 # Shrout and Fleiss 1979, table 2: four judges rate six targets; their ICC(2,1) is .29.
@@ -40,6 +40,14 @@ def test_icc_punishes_a_constant_shift_that_correlation_ignores() -> None:
     variance = truth.var(ddof=1)
     assert estimate(icc_agreement(np.column_stack([truth, truth + 5]))).value == pytest.approx(variance / (variance + 12.5))
     assert estimate(icc_agreement(np.column_stack([truth, truth]))).value == 1.0
+
+
+def test_weighted_kappa_of_a_table_computed_by_hand() -> None:
+    # disagreement 2 / 5; by chance 10 / 5 + 10 / 5 - 2 * 1.2 * 1.2
+    assert weighted_kappa([0, 1, 2, 2, 1], [0, 2, 2, 1, 1]) == pytest.approx(1 - 0.4 / 1.12)
+    assert weighted_kappa([0, 1, 2], [0, 1, 2]) == 1.0
+    assert weighted_kappa([0, 2], [2, 0]) == pytest.approx(-1.0)
+    assert math.isnan(weighted_kappa([1, 1, 1], [1, 1, 1]))
 
 
 def test_pearson_and_its_fisher_interval_equal_scipy() -> None:

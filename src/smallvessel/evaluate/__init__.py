@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..volume import Mask
-from .agreement import Estimate, bootstrap, icc_agreement, pearson, spearman
+from .agreement import Estimate, bootstrap, icc_agreement, pearson, spearman, weighted_kappa
 from .lesionwise import (
     CENTRE_DISTANCE_MM,
     LesionMetrics,
@@ -41,6 +41,7 @@ __all__ = [
     "pool_lesions",
     "positivity_without_lesions",
     "spearman",
+    "weighted_kappa",
 ]
 
 

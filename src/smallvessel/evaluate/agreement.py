@@ -127,6 +127,23 @@ def icc_agreement(ratings: ArrayLike, level: float = LEVEL) -> Estimate | NotAss
     return Estimate(icc, low, high, n, level)
 
 
+def weighted_kappa(x: ArrayLike, y: ArrayLike) -> float:
+    """Cohen's kappa of two raters' grades with quadratic weights (Cohen 1968, 10.1037/h0026256).
+
+    Parameters
+    ----------
+    x, y : array_like of int, shape (n,)
+
+    Returns
+    -------
+    float
+        1 for equal grades; NaN when both raters gave one and the same grade to all, where chance alone explains everything.
+    """
+    a, b = _columns(x, y)
+    expected = float(np.mean((a[:, None] - b[None, :]) ** 2))
+    return 1.0 - float(np.mean((a - b) ** 2)) / expected if expected > 0 else math.nan
+
+
 def bootstrap(
     statistic: Callable[..., float],
     *columns: ArrayLike,
