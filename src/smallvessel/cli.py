@@ -241,6 +241,7 @@ def train(
     from .learn.recipes import train as run_training
 
     name = name_of_network(network)
+    command = f"smallvessel train {name} --steps {steps} --per-head {per_head} --seed {seed}" + (f" --init {init.name}" if init else "")
     with Progress(TextColumn(name), BarColumn(), MofNCompleteColumn(), TextColumn("loss {task.fields[loss]:.3f}"), console=err) as progress:
         task = progress.add_task("", total=steps, loss=float("nan"))
         run_training(
@@ -252,11 +253,11 @@ def train(
             per_head,
             device,
             init,
+            command,
             lambda step, loss: progress.update(task, completed=step, loss=loss),
         )
     if export_to is not None:
-        command = f"smallvessel train {name} --steps {steps} --per-head {per_head} --seed {seed}" + (f" --init {init}" if init else "")
-        _say(f"Wrote {export_to / export(name, label_maps, folder, export_to, command, seed).file}")
+        _say(f"Wrote {export_to / export(name, label_maps, folder, export_to, seed).file}")
 
 
 @app.command()

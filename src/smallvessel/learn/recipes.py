@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import platform
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, replace
 from itertools import repeat
@@ -54,6 +56,8 @@ TRAINING_BURDEN = BurdenSettings(
 """Many more small lesions than in patients, so that a patch seldom teaches nothing; thresholds are chosen on usual burdens."""
 USABLE_DICE = 0.25
 """A marker found worse than this on validation sessions gets no threshold: it is then not assessed, not counted as none. Own choice."""
+STARTED = "started.json"
+"""Beside a checkpoint: the command, the commit and the start of the training."""
 EXPORT_TOLERANCE = 1e-2
 """Largest difference of logits between the trained network and the exported file."""
 LIMITS: dict[ModelName, tuple[str, ...]] = {
@@ -105,6 +109,7 @@ def train(
     per_head: int,
     device: str = "cpu",
     init: Path | None = None,
+    command: str = "",
     on_step: Callable[[int, float], None] | None = None,
     patch: int | None = None,
 ) -> None:
@@ -124,10 +129,13 @@ def train(
         Deformations of each head.
     init : Path, optional
         A trained network (ONNX) to start from; easy patches and the large weights of rare markers are then left out.
+    command : str
+        How the training was asked for, for the card; with the commit and the start's hash it is kept beside the checkpoint.
     patch : int, optional
         Edge of the patches in voxels instead of the usual one.
     """
     maps = tuple(path for path in find_label_maps(label_maps) if is_training_head(path))
+    _note_start(folder, {"command": command, "commit": _commit(), "seed": seed, "start_sha256": _sha256(init) if init else "none"})
     heads = store_heads(maps, folder.parent / "heads", per_head, seed)
     settings = TrainSettings(steps=steps, seed=seed, learning_rate=LEARNING_RATE)
     if name == "anatomy":
@@ -174,17 +182,24 @@ def _validation_maps(label_maps: Path) -> tuple[Path, ...]:
     return tuple(path for path in find_label_maps(label_maps) if path.name.startswith(VALIDATION_HEADS))
 
 
-def export(
-    name: ModelName, label_maps: Path, folder: Path, out: Path, command: str, seed: int, patches: int = 120, sessions: int = 14
-) -> ModelCard:
+def _note_start(folder: Path, start: Mapping[str, object]) -> None:
+    path = folder / STARTED
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(start, indent=1) + "\n")
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def export(name: ModelName, label_maps: Path, folder: Path, out: Path, seed: int, patches: int = 120, sessions: int = 14) -> ModelCard:
     """Write a trained network as ONNX with its card; the markers network is calibrated on validation heads first.
 
     Parameters
     ----------
     out : Path
         Where ``NAME.onnx`` and ``NAME.card.json`` go.
-    command : str
-        How the network was trained, for the card.
     patches : int
         Validation patches for the temperatures.
     sessions : int
@@ -214,10 +229,9 @@ def export(
         thresholds={},
         temperature=temperature,
         training={
-            "command": command,
-            "commit": _commit(),
-            "seed": seed,
+            **json.loads((folder / STARTED).read_text()),
             "steps": step,
+            "commit of the export": _commit(),
             "platform": platform.machine(),
             "data": "simulated images of heads 01 to 12 of the SynthSeg training label maps (Apache-2.0)",
             "held out": "head 13 for thresholds, heads 14 to 16 for tests",
