@@ -40,7 +40,8 @@ def evaluate_simulated(folder: Path, out: Path, note: str) -> str:
     scores, missing = simulated.score_folder(folder, out)
     summaries = simulated.summarise(scores)
     machine = describe_machine()
-    markdown = simulated.to_markdown(summaries, missing, note) + "\n" + machine_markdown(machine)
+    strata = simulated.strata_markdown(simulated.divide(scores, folder))
+    markdown = f"{simulated.to_markdown(summaries, missing, note)}\n{strata}\n{machine_markdown(machine)}"
     record = {
         "simulated": True,
         "note": note,

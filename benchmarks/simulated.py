@@ -32,7 +32,7 @@ from smallvessel.evaluate import (
     positivity_without_lesions,
 )
 from smallvessel.intake.bids import find_sessions
-from smallvessel.markers import Marker
+from smallvessel.markers import MARKERS, Marker
 from smallvessel.markers import Sequence as MrSequence
 from smallvessel.records import NotAssessed, SessionId
 from smallvessel.volume import LabelMap, Mask, read_mask, resample
@@ -120,6 +120,42 @@ def score_mask(session: str, marker: Marker, predicted: Mask, truth: Mask) -> Sc
         by_overlap=match_by_overlap(prediction, truth),
         by_distance=match_by_distance(prediction, truth, CENTRE_DISTANCE_MM),
     )
+
+
+SLICES_MM = ((0.0, 2.0, "slices up to 2 mm"), (2.0, 4.5, "2 to 4.5 mm"), (4.5, math.inf, "more than 4.5 mm"))
+
+
+def divide(scores: Sequence[Score], folder: Path) -> list[tuple[Marker, str, list[Score]]]:
+    """The scores of each marker by the slices of the sequence on which it is rated, and by load (halves of the sessions with lesions)."""
+    parts = []
+    for marker in Marker:
+        mine = [score for score in scores if score.marker is marker]
+        slices_mm = {score.session: _slice_mm(folder, score) for score in mine}
+        for low_mm, high_mm, name in SLICES_MM:
+            parts.append((marker, name, [score for score in mine if low_mm < slices_mm[score.session] <= high_mm]))
+        loads_ml = [score.reference_ml for score in mine if score.reference_ml > 0]
+        middle_ml = float(np.median(loads_ml)) if loads_ml else 0.0
+        parts.append((marker, f"load up to {middle_ml:.2g} mL", [score for score in mine if 0 < score.reference_ml <= middle_ml]))
+        parts.append((marker, f"load above {middle_ml:.2g} mL", [score for score in mine if score.reference_ml > middle_ml]))
+    return [part for part in parts if part[2]]
+
+
+def _slice_mm(folder: Path, score: Score) -> float:
+    path = folder / "derivatives" / "truth" / score.session / "anat" / f"{score.session}_simulation.json"
+    protocols = json.loads(path.read_text())["Protocols"]
+    rated = next(sequence for sequence in MARKERS[score.marker].rated_on if sequence in protocols)
+    return float(max(protocols[rated]["spacing_mm"]))
+
+
+def strata_markdown(parts: Iterable[tuple[Marker, str, Sequence[Score]]]) -> str:
+    """Dice and F1 within each part, as a table."""
+    rows = []
+    for marker, name, scores in parts:
+        summary = summarise_marker(scores)
+        sessions = f"{summary.n} ({summary.n_with_lesions})"
+        rows.append((f"{marker}, {name}", sessions, str(summary.n_lesions), _text(summary.dice_mean), _text(summary.f1_overlap)))
+    header = ("marker, sessions", "sessions (with lesions)", "lesions", "Dice, mean", "F1, any overlap")
+    return "## By slices and by load\n\n" + markdown_table(header, rows)
 
 
 def summarise(scores: Sequence[Score]) -> list[Summary]:
