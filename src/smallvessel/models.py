@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -43,6 +43,8 @@ class ModelCard:
         Markers network: per marker ``{"probability": p, "seed_probability": s, "min_volume_mm3": v}``.
     temperature : mapping
         Markers network: per marker the divisor of the logit that calibrates its probability.
+    errors : mapping
+        Markers network: per marker the fields of :class:`smallvessel.records.ExpectedErrors`.
     training, results, limits
         Free-form, for people: command, commit, seed, data; figures with n and interval; what it was never tested on.
     """
@@ -59,6 +61,7 @@ class ModelCard:
     training: Mapping[str, Any]
     results: Mapping[str, Any]
     limits: tuple[str, ...]
+    errors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 def load_card(name: ModelName, folder: Path = WEIGHTS) -> ModelCard:

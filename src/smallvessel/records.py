@@ -147,6 +147,36 @@ class Prepared:
     """Sentences in the past tense, in order: the methods paragraph is made of them."""
 
 
+CONFIDENCE_CLIP = 1e-4
+"""Confidences are kept this far from 0 and 1 where their logit is taken."""
+VOLUME_OFFSET_ML = 0.01
+"""Added to volumes before their logarithm is taken: none at all is then a number too."""
+
+
+@dataclass(frozen=True)
+class ExpectedErrors:
+    """How wrong a marker's lesions and volumes were on validation sessions, which are simulated.
+
+    Attributes
+    ----------
+    offset, slope : float
+        A lesion of confidence c is one with probability 1 / (1 + exp(-(offset + slope * log(c / (1 - c))))).
+    missed : float
+        True lesions that were not found, per lesion found.
+    log_bias, log_sd : float
+        Mean and SD over sessions of log((true + c) / (measured + c)) of the volume, c = 0.01 mL.
+    sessions : int
+        Views of sessions, with all sequences and with fewer.
+    """
+
+    offset: float
+    slope: float
+    missed: float
+    log_bias: float
+    log_sd: float
+    sessions: int
+
+
 @dataclass(frozen=True)
 class MarkerMap:
     """One marker's segmentation.
@@ -163,6 +193,8 @@ class MarkerMap:
         The sequence on which the marker is rated.
     native_mask, native_probability
         The same result on that sequence's own grid.
+    errors : ExpectedErrors, optional
+        None where the network's card does not say.
     """
 
     marker: Marker
@@ -172,6 +204,7 @@ class MarkerMap:
     native_sequence: Sequence
     native_mask: Mask
     native_probability: Volume
+    errors: ExpectedErrors | None = None
 
     @property
     def mask(self) -> Mask:
@@ -219,6 +252,9 @@ class MarkerMeasures:
     region_count: Mapping[str, int]
     details: Mapping[str, float | int] = field(default_factory=dict)
     """By column, see :data:`smallvessel.scales.DETAILS`."""
+    volume_range_ml: tuple[float, float] | None = None
+    count_range: tuple[int, int] | None = None
+    """95 % intervals of the true volume and number, see :mod:`smallvessel.measure.uncertainty`; None where not known."""
 
 
 @dataclass(frozen=True)
@@ -232,11 +268,14 @@ class Score:
         What decided it.
     next_grade : str
         What the next grade would take; empty for sums.
+    chances : mapping of int to float
+        Probability of every grade given the uncertainty of the count; empty where that is not known.
     """
 
     value: int
     evidence: str
     next_grade: str
+    chances: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ LESION_COLUMNS: Columns = {
     "confidence": {"Description": "Calibrated probability of being a lesion, 0 to 1"},
 }
 
+RANGES = ("volume_ml_low", "volume_ml_high", "count_low", "count_high")
 Z_PREFIX = {"volume": "z_", "count": "z_count_"}
 
 QC_LEVELS: dict[Status, str] = {
@@ -126,6 +127,11 @@ def measures_table(records: Sequence[Mapping[str, Any]]) -> tuple[Columns, list[
             if any("volume_ml" in record["markers"].get(marker, {}).get("regions", {}).get(region, {}) for record in records):
                 columns[f"{prefix}_volume_ml"] = {"Description": f"Volume of {info.name}, {region}", "Units": "mL"}
             columns[f"{prefix}_count"] = {"Description": f"Number of {info.name}, {region}"}
+        for kind, unit in (("volume_ml", {"Units": "mL"}), ("count", {})):
+            for end, word in (("low", "Lower"), ("high", "Upper")):
+                if any(f"{kind}_{end}" in record["markers"].get(marker, {}) for record in records):
+                    what = f"{word} end of the 95 % interval of the true {kind.split('_')[0]} of {info.name}"
+                    columns[f"{info.column}_{kind}_{end}"] = {"Description": f"{what}, from errors on simulated sessions", **unit}
         for column, detail in DETAILS.items():
             if detail.marker is marker:
                 columns[column] = {"Description": f"{detail.description}. {detail.citation}."}
@@ -156,7 +162,7 @@ def _table_values(record: Mapping[str, Any]) -> dict[str, Any]:
     values |= {scale: score.get("value") for scale, score in record.get("scores", {}).items()}
     for marker, info in MARKERS.items():
         found = record["markers"].get(marker, {})
-        values |= {f"{info.column}_{name}": found.get(name) for name in ("volume_ml", "count")} | found.get("details", {})
+        values |= {f"{info.column}_{name}": found.get(name) for name in ("volume_ml", "count", *RANGES)} | found.get("details", {})
         for region, numbers in found.get("regions", {}).items():
             values |= {f"{info.column}_{_column(region)}_{name}": value for name, value in numbers.items()}
     return values
@@ -192,6 +198,9 @@ def _marker_record(found: MarkerMeasures | NotAssessed) -> dict[str, Any]:
     volumes = {region: {"volume_ml": _ml(volume_ml)} for region, volume_ml in found.region_volume_ml.items()}
     regions = {region: volumes.get(region, {}) | {"count": int(count)} for region, count in found.region_count.items()}
     record = {"volume_ml": _ml(found.volume_ml), "count": int(found.count), "regions": regions}
+    for kind, ends in (("volume_ml", found.volume_range_ml), ("count", found.count_range)):
+        if ends is not None:
+            record |= {f"{kind}_{end}": _detail(value) for end, value in zip(("low", "high"), ends, strict=True)}
     return record | ({"details": {name: _detail(value) for name, value in found.details.items()}} if found.details else {})
 
 
@@ -202,7 +211,9 @@ def _detail(value: float | int) -> float | int:
 def _score_record(score: Score | NotAssessed) -> dict[str, Any]:
     if isinstance(score, NotAssessed):
         return {"not_assessed": score.reason}
-    return {"value": score.value, "evidence": score.evidence, "next_grade": score.next_grade}
+    record = {"value": score.value, "evidence": score.evidence, "next_grade": score.next_grade}
+    chances = {str(grade): round(chance, CONFIDENCE_DECIMALS) for grade, chance in score.chances.items()}
+    return record | ({"chances": chances} if chances else {})
 
 
 def _burden_record(burden: Burden | NotAssessed) -> dict[str, Any]:

@@ -18,7 +18,7 @@ torch = pytest.importorskip("torch", reason="training needs torch")
 from smallvessel.errors import InputError  # noqa: E402
 from smallvessel.intensity import normalise_brain  # noqa: E402
 from smallvessel.learn.anatomy_samples import AnatomySamples  # noqa: E402
-from smallvessel.learn.calibrate import KnownSession, calibrate, choose_points, tabulate  # noqa: E402
+from smallvessel.learn.calibrate import KnownSession, OperatingPoint, calibrate, choose_points, expect_errors, tabulate  # noqa: E402
 from smallvessel.learn.curves import draw_curves  # noqa: E402
 from smallvessel.learn.export import HALVED_FROM, compare_export, export_onnx, read_weights, round_weights  # noqa: E402
 from smallvessel.learn.heads import StoredHead, is_training_head  # noqa: E402
@@ -28,6 +28,7 @@ from smallvessel.learn.network import UNet, UNetSettings  # noqa: E402
 from smallvessel.learn.train import LossFunction, TrainSettings, learning_rate, load_average, train_network  # noqa: E402
 from smallvessel.markers import Marker, Sequence  # noqa: E402
 from smallvessel.models import ModelCard  # noqa: E402
+from smallvessel.segment.refine import Threshold  # noqa: E402
 from smallvessel.simulate.acquisition import acquire_signal, apply_axes, draw_protocol, draw_sampling  # noqa: E402
 from smallvessel.simulate.images import draw_appearance, render_signal  # noqa: E402
 from smallvessel.simulate.lesions import Burden, draw_lesions  # noqa: E402
@@ -192,13 +193,36 @@ def test_an_operating_point_keeps_the_faint_edge_of_lesions_and_drops_what_has_n
     def forward(channels: Any) -> Any:
         return np.broadcast_to(2 * np.log(probability / (1 - probability)), (4, *grid.shape))
 
-    points = choose_points([tabulate(session, forward, {str(marker): 2.0 for marker in Marker})])
+    table = tabulate(session, forward, {str(marker): 2.0 for marker in Marker})
+    points = choose_points([table])
     assert list(points) == [Marker.WMH], "CMB have no image on which they were rated"
     point = points[Marker.WMH]
     assert (point.dice, point.f1, point.false_per_session) == (1.0, 1.0, 0.0)
     assert point.threshold.probability <= 0.22
     assert 0.75 < point.threshold.seed_probability <= 0.96
     assert point.threshold.min_volume_mm3 > np.count_nonzero(small)
+    errors = expect_errors([table, table], points)[Marker.WMH]
+    assert (errors.missed, errors.log_bias, errors.log_sd, errors.sessions) == (0.0, 0.0, 0.0, 2)
+
+
+def test_expected_errors_count_what_is_false_missed_and_too_small() -> None:
+    grid = scene_grid()
+    found, false, missed = ball(grid, (-11.0, -8.0, 8.0), 3.0), ball(grid, (11.0, -8.0, 8.0), 3.0), ball(grid, (11.0, 12.0, 8.0), 3.0)
+    probability = np.full(grid.shape, 0.01)
+    probability[found], probability[false] = 0.97, 0.6
+    truth = ball(grid, (-11.0, -8.0, 8.0), 4.0) | missed
+    session = KnownSession(scene(grid, sequences=(Sequence.FLAIR, Sequence.T1W)), {Marker.WMH: Mask(truth, grid)})
+
+    def forward(channels: Any) -> Any:
+        return np.broadcast_to(np.log(probability / (1 - probability)), (4, *grid.shape))
+
+    table = tabulate(session, forward, {str(marker): 1.0 for marker in Marker})
+    loose = OperatingPoint(Threshold(0.5, 3.0, 0.5), 0.0, 0.0, 0.0)
+    errors = expect_errors([table] * 30, {Marker.WMH: loose})[Marker.WMH]
+    assert errors.missed == pytest.approx(30 / (30 + 15), abs=0.01)
+    assert errors.log_bias == pytest.approx(np.log(truth.sum() / (found.sum() + false.sum())), abs=0.02)
+    sure, doubtful = (errors.offset + errors.slope * np.log(c / (1 - c)) for c in (0.97, 0.6))
+    assert sure > 2 > 0 > doubtful
 
 
 def test_points_cannot_be_chosen_without_lesions() -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from phantoms import make_grid
 from smallvessel.config import MeasureSettings
 from smallvessel.markers import Marker
-from smallvessel.measure.extent import WmhExtent, count_in_worst_slab, measure_extent
+from smallvessel.measure.extent import WmhExtent, find_worst_slab, measure_extent
 from smallvessel.records import Lesion, NotAssessed
 from smallvessel.shapes import label_components
 from smallvessel.structures import Structure
@@ -84,6 +84,6 @@ def test_spaces_are_counted_in_the_slab_and_hemisphere_with_most() -> None:
         labels[x, 5, z] = label
         lesions.append(Lesion(Marker.EPVS, label, 1.0, 1.0, (0.0, 0.0, 0.0), region, None, side, 0.9))
     spaces = LabelMap(labels, make_grid(SHAPE, (1.0, 1.0, 1.0)))
-    assert count_in_worst_slab(spaces, lesions, "basal ganglia") == 6
-    assert count_in_worst_slab(spaces, lesions, "centrum semiovale") == 1
-    assert count_in_worst_slab(spaces, lesions, "midbrain") == 0
+    assert find_worst_slab(spaces, lesions, "basal ganglia") == (1, 2, 3, 4, 5, 6)
+    assert find_worst_slab(spaces, lesions, "centrum semiovale") == (11,)
+    assert find_worst_slab(spaces, lesions, "midbrain") == ()

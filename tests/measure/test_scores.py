@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -174,3 +175,13 @@ def test_a_lesion_more_never_lowers_a_score(
         assert isinstance(one, Score)
         assert isinstance(other, Score)
         assert other.value >= one.value
+
+
+def test_a_score_says_how_likely_its_neighbours_are() -> None:
+    of = replace(evidence(cmb={"lobar": 4}), cmb_chances=np.array([0, 0, 0, 0.2, 0.5, 0.3]))
+    score = score_session(of)[Scale.CMB_BAND]
+    assert isinstance(score, Score)
+    assert score.chances == pytest.approx({0: 0.0, 1: 0.7, 2: 0.3})
+    plain = score_session(evidence(cmb={"lobar": 4}))[Scale.CMB_BAND]
+    assert isinstance(plain, Score)
+    assert plain.chances == {}

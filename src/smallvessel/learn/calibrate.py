@@ -13,13 +13,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import ndimage, optimize
+from scipy.special import logit
 
 from ..errors import InputError
 from ..markers import MARKERS, Marker
-from ..records import Prepared
+from ..records import CONFIDENCE_CLIP, VOLUME_OFFSET_ML, ExpectedErrors, Prepared
 from ..segment.predict import Forward, assessable, predict_probabilities
-from ..segment.refine import Threshold, refine_markers
-from ..volume import LabelMap, Mask, resample
+from ..segment.refine import Refined, Threshold, refine_markers
+from ..volume import Grid, LabelMap, Mask, resample
 from .marker_samples import MarkerSamples
 from .network import UNet
 
@@ -33,8 +34,6 @@ lesions run into each other."""
 LEAST_VOLUMES_MM3 = (3.0, 5.0, 8.0, 12.0)
 CUBE = np.ones((3, 3, 3))
 
-Table = dict[tuple[Marker, float], NDArray[np.float64]]
-"""For a marker and a threshold, voxels and lesions in common and in all, a column for each pair of seed and least volume."""
 Patch = tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]
 """Logits, labels and known voxels of one patch."""
 
@@ -80,6 +79,38 @@ class KnownSession:
     truth: Mapping[Marker, Mask]
 
 
+@dataclass(frozen=True, eq=False)
+class Observed:
+    """What one threshold makes of one marker of a session: every predicted lesion, and which true ones it overlaps.
+
+    Attributes
+    ----------
+    peak, volume_mm3, confidence : ndarray, shape (n,)
+        Of the predicted lesions.
+    voxels, shared : ndarray, shape (n,)
+        Voxels of each on the truth's grid, and those that are true.
+    pairs : ndarray, shape (2, k)
+        True and predicted lesion (from 1) that overlap.
+    true_lesions, true_voxels : int
+    voxel_ml : float
+        On the truth's grid.
+    """
+
+    peak: NDArray[np.float64]
+    volume_mm3: NDArray[np.float64]
+    confidence: NDArray[np.float64]
+    voxels: NDArray[np.float64]
+    shared: NDArray[np.float64]
+    pairs: NDArray[np.int64]
+    true_lesions: int
+    true_voxels: int
+    voxel_ml: float
+
+
+Table = dict[tuple[Marker, float], Observed]
+"""A session by marker and threshold."""
+
+
 @torch.no_grad()
 def predict_patches(model: UNet, samples: MarkerSamples, count: int) -> list[Patch]:
     """Logits, labels and known voxels, each (4, x, y, z), of ``count`` batches."""
@@ -94,7 +125,7 @@ def predict_patches(model: UNet, samples: MarkerSamples, count: int) -> list[Pat
 def calibrate(patches: list[Patch]) -> Mapping[Marker, Scale]:
     """Fit each marker's offset and temperature."""
     return {
-        marker: _fit_logits([(logit[index], label[index], weight[index]) for logit, label, weight in patches if weight[index].any()])
+        marker: _fit_logits([(logits[index], label[index], weight[index]) for logits, label, weight in patches if weight[index].any()])
         for index, marker in enumerate(Marker)
     }
 
@@ -108,7 +139,7 @@ def shift_logits(model: UNet, found: Mapping[Marker, Scale]) -> None:
 
 def _fit_logits(known: list[Patch]) -> Scale:
     """By maximum likelihood (Platt scaling)."""
-    logits = np.concatenate([logit[weight] for logit, _, weight in known]).astype(np.float64)
+    logits = np.concatenate([values[weight] for values, _, weight in known]).astype(np.float64)
     labels = np.concatenate([label[weight] for _, label, weight in known])
     # an eighth of the negatives, each counted eight times, gives the same answer sooner
     thin = np.ones(logits.size, bool) if logits.size < 400_000 else labels | (np.arange(logits.size) % 8 == 0)
@@ -142,19 +173,65 @@ def tabulate(session: KnownSession, forward: Forward, temperature: Mapping[str, 
     judged = _judged(session)
     for threshold in THRESHOLDS:
         limits = {marker: Threshold(threshold, LEAST_VOLUMES_MM3[0], max(threshold, SEEDS[0])) for marker in judged}
-        labels = refine_markers(session.prepared, probability, limits).labels
+        refined = refine_markers(session.prepared, probability, limits)
         for marker in judged:
-            table[marker, threshold] = _count(labels[marker], probability[marker], session.truth[marker], session.prepared)
+            table[marker, threshold] = _observe(refined, marker, probability[marker], session.truth[marker], session.prepared.grid)
     return table
 
 
 def choose_points(tables: Iterable[Table]) -> dict[Marker, OperatingPoint]:
     """Choose each marker's operating point among ``THRESHOLDS``, ``SEEDS`` and ``LEAST_VOLUMES_MM3``."""
-    together: dict[tuple[Marker, float], list[NDArray[np.float64]]] = {}
-    for table in tables:
-        for key, counts in table.items():
-            together.setdefault(key, []).append(counts)
+    together = _gather(tables)
     return {marker: _choose_point(marker, together) for marker in Marker if (marker, THRESHOLDS[0]) in together}
+
+
+def expect_errors(tables: Iterable[Table], points: Mapping[Marker, OperatingPoint]) -> dict[Marker, ExpectedErrors]:
+    """What went wrong at the chosen operating points: for the ranges that measurements come with."""
+    together = _gather(tables)
+    return {marker: _expect_errors(together[marker, point.threshold.probability], point.threshold) for marker, point in points.items()}
+
+
+def _expect_errors(sessions: Sequence[Observed], limit: Threshold) -> ExpectedErrors:
+    confidence, genuine, ratios = [], [], []
+    good, not_counted = 0, 0
+    for one in sessions:
+        kept = (one.volume_mm3 >= limit.min_volume_mm3 - 1e-6) & (one.peak >= limit.seed_probability)
+        right = one.shared[kept] > 0
+        confidence.append(one.confidence[kept])
+        genuine.append(right)
+        good += int(right.sum())
+        not_counted += max(one.true_lesions - int(right.sum()), 0)
+        true_ml, measured_ml = one.true_voxels * one.voxel_ml, float(one.voxels[kept].sum()) * one.voxel_ml
+        ratios.append(np.log((true_ml + VOLUME_OFFSET_ML) / (measured_ml + VOLUME_OFFSET_ML)))
+    offset, slope = _fit_lesions(np.concatenate(confidence), np.concatenate(genuine))
+    return ExpectedErrors(
+        offset=round(offset, 3),
+        slope=round(slope, 3),
+        missed=round(not_counted / (good + 0.5 * len(sessions)), 3),
+        log_bias=round(float(np.mean(ratios)), 3),
+        log_sd=round(float(np.std(ratios, ddof=1)), 3) if len(ratios) > 1 else 1.0,
+        sessions=len(sessions),
+    )
+
+
+def _fit_lesions(confidence: NDArray[np.float64], genuine: NDArray[np.bool_]) -> tuple[float, float]:
+    """Logistic regression of being a lesion on the confidence's logit, drawn towards believing the confidence as it is."""
+    z = logit(np.clip(confidence, CONFIDENCE_CLIP, 1 - CONFIDENCE_CLIP))
+
+    def loss(parameters: NDArray[np.float64]) -> float:
+        scaled = parameters[0] + parameters[1] * z
+        return float(np.sum(np.logaddexp(0, scaled) - genuine * scaled) + 0.5 * (parameters[0] ** 2 + (parameters[1] - 1) ** 2))
+
+    best = optimize.minimize(loss, np.array([0.0, 1.0]), method="L-BFGS-B", bounds=[(-10, 10), (0.05, 5)])
+    return float(best.x[0]), float(best.x[1])
+
+
+def _gather(tables: Iterable[Table]) -> dict[tuple[Marker, float], list[Observed]]:
+    together: dict[tuple[Marker, float], list[Observed]] = {}
+    for table in tables:
+        for key, observed in table.items():
+            together.setdefault(key, []).append(observed)
+    return together
 
 
 def _judged(session: KnownSession) -> list[Marker]:
@@ -166,10 +243,10 @@ def _judged(session: KnownSession) -> list[Marker]:
 SEED_OF, VOLUME_OF = (grid.ravel() for grid in np.meshgrid(SEEDS, LEAST_VOLUMES_MM3))
 
 
-def _choose_point(marker: Marker, tables: Mapping[tuple[Marker, float], Sequence[NDArray[np.float64]]]) -> OperatingPoint:
+def _choose_point(marker: Marker, tables: Mapping[tuple[Marker, float], Sequence[Observed]]) -> OperatingPoint:
     best, point = -1.0, None
     for threshold in THRESHOLDS:
-        counts = np.stack(tables[marker, threshold])
+        counts = np.stack([_count(observed) for observed in tables[marker, threshold]])
         overlap, predicted, true, found, lesions, good, drawn = np.moveaxis(counts, 1, 0)
         ill = true[:, 0] > 0
         if not ill.any():
@@ -192,29 +269,39 @@ def _choose_point(marker: Marker, tables: Mapping[tuple[Marker, float], Sequence
     return point
 
 
-def _count(labels: NDArray[np.int32], probability: NDArray[np.float32], truth: Mask, prepared: Prepared) -> NDArray[np.float64]:
-    """Voxels and lesions of one marker on the truth's grid, in common and in all, a column for each pair of seed and least volume."""
-    n = int(labels.max())
-    peaks = np.asarray(ndimage.maximum(probability, labels, np.arange(1, n + 1)), np.float64)
-    volumes = np.bincount(labels.ravel(), minlength=n + 1)[1:] * prepared.grid.voxel_volume_mm3
-    parts = resample(LabelMap(labels, prepared.grid), truth.grid).data
+def _observe(refined: Refined, marker: Marker, probability: NDArray[np.float32], truth: Mask, grid: Grid) -> Observed:
+    labels = refined.labels[marker]
+    n = len(refined.confidence[marker])
+    parts = resample(LabelMap(labels, grid), truth.grid).data
     true_parts, true_count = ndimage.label(truth.data, CUBE)
-    sizes = np.bincount(parts.ravel(), minlength=n + 1)[1:].astype(np.float64)
     both = (parts > 0) & (true_parts > 0)
-    shared = np.bincount(parts[both], minlength=n + 1)[1:].astype(np.float64)
-    kept = ((volumes[:, None] >= VOLUME_OF - 1e-6) & (peaks[:, None] >= SEED_OF)).astype(np.float64)
-    hit = np.zeros((true_count + 1, SEED_OF.size))
-    pairs = np.unique(np.stack([true_parts[both], parts[both]]), axis=1)
-    np.maximum.at(hit, pairs[0], kept[pairs[1] - 1])
+    return Observed(
+        peak=np.asarray(ndimage.maximum(probability, labels, np.arange(1, n + 1)), np.float64),
+        volume_mm3=np.asarray(np.bincount(labels.ravel(), minlength=n + 1)[1:] * grid.voxel_volume_mm3, np.float64),
+        confidence=np.asarray(refined.confidence[marker], np.float64),
+        voxels=np.bincount(parts.ravel(), minlength=n + 1)[1:].astype(np.float64),
+        shared=np.bincount(parts[both], minlength=n + 1)[1:].astype(np.float64),
+        pairs=np.unique(np.stack([true_parts[both], parts[both]]).astype(np.int64), axis=1),
+        true_lesions=int(true_count),
+        true_voxels=int(np.count_nonzero(truth.data)),
+        voxel_ml=truth.grid.voxel_volume_mm3 / 1000.0,
+    )
+
+
+def _count(observed: Observed) -> NDArray[np.float64]:
+    """Voxels and lesions in common and in all, a column for each pair of seed and least volume."""
+    kept = ((observed.volume_mm3[:, None] >= VOLUME_OF - 1e-6) & (observed.peak[:, None] >= SEED_OF)).astype(np.float64)
+    hit = np.zeros((observed.true_lesions + 1, SEED_OF.size))
+    np.maximum.at(hit, observed.pairs[0], kept[observed.pairs[1] - 1])
     everything = np.ones(SEED_OF.size)
     return np.stack(
         [
-            shared @ kept,
-            sizes @ kept,
-            np.count_nonzero(truth.data) * everything,
+            observed.shared @ kept,
+            observed.voxels @ kept,
+            observed.true_voxels * everything,
             hit.sum(axis=0),
-            true_count * everything,
-            (shared > 0).astype(np.float64) @ kept,
+            observed.true_lesions * everything,
+            (observed.shared > 0).astype(np.float64) @ kept,
             kept.sum(axis=0),
         ]
     )

@@ -27,7 +27,7 @@ from ..simulate.session import simulate_dataset, truth_path
 from ..structures import Structure
 from ..volume import read_mask
 from .anatomy_samples import AnatomySamples
-from .calibrate import KnownSession, Table, calibrate, choose_points, predict_patches, shift_logits, tabulate
+from .calibrate import KnownSession, Table, calibrate, choose_points, expect_errors, predict_patches, shift_logits, tabulate
 from .export import compare_export, export_onnx, round_weights, write_card
 from .heads import VALIDATION_HEADS, StoredHead, is_training_head, store_heads
 from .losses import anatomy_loss, late_marker_loss, marker_loss
@@ -243,10 +243,12 @@ def export(name: ModelName, label_maps: Path, folder: Path, out: Path, seed: int
     if difference > EXPORT_TOLERANCE:
         raise InputError(f"an exported network whose logits differ by {difference:.3g}", f"below {EXPORT_TOLERANCE}", "report this")
     if name == "markers":
-        points = choose_points(tabulate_sessions(label_maps, folder, sessions, seed, card, out))
+        tables = tabulate_sessions(label_maps, folder, sessions, seed, card, out)
+        points = choose_points(tables)
         card = replace(
             card,
             thresholds={str(marker): asdict(point.threshold) for marker, point in points.items() if point.dice >= USABLE_DICE},
+            errors={str(marker): asdict(errors) for marker, errors in expect_errors(tables, points).items()},
             results={
                 str(marker): {
                     "data": f"{sessions} simulated sessions of head 13, with four sequences and with FLAIR and T1w alone",

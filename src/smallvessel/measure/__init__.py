@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..config import MeasureSettings
 from ..markers import Marker
-from ..records import NO_REFERENCE, Lesion, MarkerMeasures, Measurements, NotAssessed, Prepared, Segmentation
+from ..records import NO_REFERENCE, Lesion, MarkerMap, MarkerMeasures, Measurements, NotAssessed, Prepared, Segmentation
 from ..reference import Reference
 from .arwmc import RegionExtent, measure_regions
 from .burden import score_burden
 from .details import measure_details
-from .extent import WmhExtent, count_in_worst_slab, measure_extent
+from .extent import WmhExtent, find_worst_slab, measure_extent
 from .lesions import measure_lesions, structure_volumes_ml, sum_marker
 from .regions import CODES, EPVS_REGIONS, MARS_REGIONS, RegionMaps, map_regions
 from .scores import Evidence, score_session
+from .uncertainty import count_chances, count_range, volume_range_ml
 
 __all__ = ["measure_session"]
 
@@ -58,7 +61,8 @@ def measure_session(
             continue
         found = measure_lesions(result, maps, settings)
         mine = [one.lesion for one in found]
-        markers[marker] = replace(sum_marker(marker, found, settings), details=measure_details(result.labels, mine, marker))
+        total = sum_marker(marker, found, settings)
+        markers[marker] = replace(total, details=measure_details(result.labels, mine, marker), **_ranges(result, total.volume_ml))
         lesions.extend(mine)
     icv: float | NotAssessed = anatomy.intracranial.volume_ml
     if prepared.brain_extracted:
@@ -73,6 +77,16 @@ def measure_session(
         scores=scores,
         burden=score_burden(markers, icv, reference, z_over_assessed) if reference else NotAssessed(NO_REFERENCE),
     )
+
+
+def _ranges(found: MarkerMap, volume_ml: float) -> dict[str, Any]:
+    """Intervals of volume and number; the number of confluent WMH says little, and has none."""
+    if found.errors is None:
+        return {}
+    volume = {"volume_range_ml": volume_range_ml(volume_ml, found.errors)}
+    if found.marker is Marker.WMH:
+        return volume
+    return volume | {"count_range": count_range(count_chances(found.confidence, found.errors))}
 
 
 def _gather_evidence(
@@ -94,7 +108,16 @@ def _gather_evidence(
         extent = measure_extent(wmh.labels, structures, infratentorial, settings)
         wmh_regions = measure_regions(wmh.labels, maps, prepared.anatomy.lobes, structures)
     worst_slab: dict[str, int] = {}
+    slab_chances: dict[str, NDArray[np.float64]] = {}
     if not isinstance(spaces, NotAssessed):
         mine = [lesion for lesion in lesions if lesion.marker is Marker.EPVS]
-        worst_slab = {region: count_in_worst_slab(spaces.labels, mine, region) for region in EPVS_REGIONS}
-    return Evidence(markers, extent, wmh_regions, worst_slab)
+        for region in EPVS_REGIONS:
+            slab = find_worst_slab(spaces.labels, mine, region)
+            worst_slab[region] = len(slab)
+            if spaces.errors is not None:
+                slab_chances[region] = count_chances([spaces.confidence[label - 1] for label in slab], spaces.errors)
+    bleeds = segmentation.markers[Marker.CMB]
+    cmb_chances = None
+    if isinstance(bleeds, MarkerMap) and bleeds.errors is not None:
+        cmb_chances = count_chances(bleeds.confidence, bleeds.errors)
+    return Evidence(markers, extent, wmh_regions, worst_slab, slab_chances, cmb_chances)

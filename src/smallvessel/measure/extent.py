@@ -97,8 +97,8 @@ def _largest_mm(mask: NDArray[np.bool_], grid: Grid) -> float:
     return largest
 
 
-def count_in_worst_slab(spaces: LabelMap, lesions: Iterable[Lesion], region: str) -> int:
-    """Most lesions of a region in one hemisphere that one axial slab of ``SLAB_MM`` cuts.
+def find_worst_slab(spaces: LabelMap, lesions: Iterable[Lesion], region: str) -> tuple[int, ...]:
+    """Labels of the lesions of a region in one hemisphere that one axial slab of ``SLAB_MM`` cuts, where those are most.
 
     Parameters
     ----------
@@ -110,12 +110,14 @@ def count_in_worst_slab(spaces: LabelMap, lesions: Iterable[Lesion], region: str
     """
     heights = {label: (box[2].start, box[2].stop) for label, box in component_boxes(spaces.data, 0)}
     slab_vox = max(int(np.rint(SLAB_MM / spaces.grid.spacing_mm[2])), 1)
-    most = 0
+    most: tuple[int, ...] = ()
     for side in ("left", "right"):
+        mine = [lesion.label for lesion in lesions if lesion.region == region and lesion.side == side and lesion.label in heights]
         count = np.zeros(spaces.grid.shape[2] + slab_vox, np.int64)
-        for lesion in lesions:
-            if lesion.region == region and lesion.side == side and lesion.label in heights:
-                low, high = heights[lesion.label]
-                count[low : high + slab_vox - 1] += 1  # by the slab's highest slice
-        most = max(most, int(count.max()))
+        for label in mine:
+            low, high = heights[label]
+            count[low : high + slab_vox - 1] += 1  # by the slab's highest slice
+        if count.max() > len(most):
+            top = int(np.argmax(count))
+            most = tuple(label for label in mine if heights[label][0] <= top < heights[label][1] + slab_vox - 1)
     return most

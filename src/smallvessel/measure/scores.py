@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..markers import Marker
 from ..records import MarkerMeasures, NotAssessed, Score
 from ..scales import Scale
 from .arwmc import ARWMC_REGIONS, GANGLIA, SIDES, RegionExtent
 from .extent import WmhExtent
+from .uncertainty import grade_chances
 
 RIM_LIMITS_MM = (0.0, 5.0, 10.0)
 DEEP_LIMITS_MM = (0.0, 10.0, 25.0)
@@ -37,13 +41,19 @@ class Evidence:
     wmh_regions : mapping of region and side to RegionExtent
         Empty where WMH were not assessed.
     worst_slab : mapping of region to int
-        EPVS in the slab and hemisphere with most, see :func:`smallvessel.measure.extent.count_in_worst_slab`.
+        EPVS in the slab and hemisphere with most, see :func:`smallvessel.measure.extent.find_worst_slab`.
+    slab_chances : mapping of region to ndarray
+        Probability of 0, 1, 2, ... true EPVS there; empty where not known.
+    cmb_chances : ndarray, optional
+        The same of all CMB.
     """
 
     markers: Mapping[Marker, MarkerMeasures | NotAssessed]
     wmh: WmhExtent | NotAssessed
     wmh_regions: Mapping[tuple[str, str], RegionExtent]
     worst_slab: Mapping[str, int]
+    slab_chances: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    cmb_chances: NDArray[np.float64] | None = None
 
 
 def score_session(evidence: Evidence) -> Scores:
@@ -96,10 +106,10 @@ def _grade_mm(size_mm: float, limits_mm: Sequence[float], evidence: str) -> Scor
     return Score(grade, evidence, following or ("grade 1 with any" if grade == 0 else "highest grade"))
 
 
-def _grade_count(count: int, limits: Sequence[int], evidence: str) -> Score:
+def _grade_count(count: int, limits: Sequence[int], evidence: str, chances: NDArray[np.float64] | None) -> Score:
     grade = bisect_right(limits, count)
     following = f"grade {grade + 1} from {limits[grade]}" if grade < len(limits) else "highest grade"
-    return Score(grade, evidence, following)
+    return Score(grade, evidence, following, {} if chances is None else grade_chances(chances, lambda number: bisect_right(limits, number)))
 
 
 def _spaces(evidence: Evidence) -> Scores:
@@ -113,7 +123,8 @@ def _spaces(evidence: Evidence) -> Scores:
     scores: Scores = {}
     for scale, region in scales.items():
         most, everywhere = evidence.worst_slab[region], measured.region_count[region]
-        scores[scale] = _grade_count(most, EPVS_LIMITS, f"{most} in the worst slab and hemisphere, {everywhere} in all")
+        said = f"{most} in the worst slab and hemisphere, {everywhere} in all"
+        scores[scale] = _grade_count(most, EPVS_LIMITS, said, evidence.slab_chances.get(region))
     midbrain = measured.region_count["midbrain"]
     scores[Scale.EPVS_MIDBRAIN] = Score(int(midbrain > 0), f"{midbrain} in the midbrain", "" if midbrain else "grade 1 with any")
     return scores
@@ -121,7 +132,9 @@ def _spaces(evidence: Evidence) -> Scores:
 
 def _band(evidence: Evidence) -> Score | NotAssessed:
     measured = evidence.markers[Marker.CMB]
-    return measured if isinstance(measured, NotAssessed) else _grade_count(measured.count, CMB_LIMITS, f"{measured.count} CMB")
+    if isinstance(measured, NotAssessed):
+        return measured
+    return _grade_count(measured.count, CMB_LIMITS, f"{measured.count} CMB", evidence.cmb_chances)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,8 @@ N_CROPS = {Marker.WMH: 0, Marker.LACUNE: 6, Marker.EPVS: 4, Marker.CMB: 6}
 CROP_MM = 32.0
 RING_MM = {Marker.LACUNE: 8.0, Marker.CMB: 7.0}
 N_LESION_ROWS = 60
+LIKELY = 0.05
+"""Other grades of a score are named from this probability on."""
 STATUS_RANK: dict[Status, int] = {"pass": 0, "warn": 1, "fail": 2}
 
 
@@ -56,6 +58,8 @@ class MarkerSection:
     why_not: str
     volume: str = "n/a"
     count: str = "n/a"
+    volume_range: str = ""
+    count_range: str = ""
     largest: str = "–"
     confidence: str = "–"
     rated_on: str = ""
@@ -106,12 +110,13 @@ def _page(result: SessionResult) -> dict[str, Any]:
         "sequences": [(str(sequence), sequence in prepared.images) for sequence in Sequence],
         "brain_extracted": prepared.brain_extracted,
         "markers": sections,
+        "ranges": any(section.volume_range for section in sections),
         "assessed": [section for section in sections if not section.why_not],
         "not_assessed": [(section.info.name.capitalize(), section.why_not) for section in sections if section.why_not]
         + ([("Intracranial volume", icv.reason)] if isinstance(icv, NotAssessed) else []),
         "icv": "n/a" if isinstance(icv, NotAssessed) else f"{icv:.0f} mL",
         "brain": f"{measurements.brain_ml:.0f} mL",
-        "scores": [(SCALES[scale], score, isinstance(score, Score)) for scale, score in measurements.scores.items()],
+        "scores": [(SCALES[scale], score, isinstance(score, Score), _chances(score)) for scale, score in measurements.scores.items()],
         "z_rows": _z_rows(measurements.burden),
         "z_reference": measurements.burden.reference if isinstance(measurements.burden, Burden) else "",
         "map": figures.map_pictures(prepared, maps, measurements.lesions) if maps else [],
@@ -132,6 +137,14 @@ def _page(result: SessionResult) -> dict[str, Any]:
         "settings": json.dumps(provenance.settings, indent=2, ensure_ascii=False, default=str),
         "total_s": sum(provenance.timings_s.values()),
     }
+
+
+def _chances(score: Score | NotAssessed) -> str:
+    """The other grades that are at least 5 % likely."""
+    if isinstance(score, NotAssessed):
+        return ""
+    others = [(grade, chance) for grade, chance in score.chances.items() if grade != score.value and chance >= LIKELY]
+    return ", ".join(f"{grade}: {chance:.0%}" for grade, chance in others)
 
 
 def _z_rows(burden: Burden | NotAssessed) -> list[tuple[str, str, str]]:
@@ -163,6 +176,8 @@ def _marker_section(result: SessionResult, marker: Marker, greys: dict[Sequence,
         why_not="",
         volume=format_ml(measured.volume_ml),
         count=str(measured.count),
+        volume_range=" to ".join(map(format_ml, measured.volume_range_ml or ())),
+        count_range=" to ".join(map(str, measured.count_range or ())),
         largest=f"{max(lesion.diameter_mm for lesion in lesions):.1f}" if lesions else "–",
         confidence=f"{statistics.median(lesion.confidence for lesion in lesions):.2f}" if lesions else "–",
         rated_on=str(found.native_sequence),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from ..markers import MARKERS, Marker, Sequence
 from ..models import ModelCard, load_network
-from ..records import MarkerMap, NotAssessed, Prepared, Segmentation
+from ..records import ExpectedErrors, MarkerMap, NotAssessed, Prepared, Segmentation
 from ..volume import LabelMap, Volume
 from .native import bring_to_native
 from .plausibility import EPVS_IN_WMH, FLAIR_BRIGHT, WIDE_MM
@@ -59,7 +59,8 @@ def segment_with(prepared: Prepared, markers: tuple[Marker, ...], forward: Forwa
         rated_on = next(sequence for sequence in MARKERS[marker].rated_on if sequence in prepared.images)
         chance = Volume(probability[marker], prepared.grid)
         native_mask, native_probability = bring_to_native(labels, chance, thresholds[marker].probability, prepared.native[rated_on])
-        maps[marker] = MarkerMap(marker, chance, labels, refined.confidence[marker], rated_on, native_mask, native_probability)
+        errors = ExpectedErrors(**card.errors[marker]) if marker in card.errors else None  # type: ignore[arg-type]
+        maps[marker] = MarkerMap(marker, chance, labels, refined.confidence[marker], rated_on, native_mask, native_probability, errors)
     return Segmentation(maps, _steps(prepared, card, {m: t for m, t in thresholds.items() if m not in reasons}, refined))
 
 
