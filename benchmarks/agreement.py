@@ -69,6 +69,10 @@ def values_of(measured: Measurements) -> Values:
             values |= {f"{marker} count": None, f"{marker} share": None}
         else:
             values[f"{marker} count"] = float(found.count)
+            values[f"{marker} volume"] = found.volume_ml
+            for name, ends in (("count", found.count_range), ("volume", found.volume_range_ml)):
+                if ends is not None:
+                    values |= {f"{marker} {name} low": float(ends[0]), f"{marker} {name} high": float(ends[1])}
             values[f"{marker} share"] = None if isinstance(measured.icv_ml, NotAssessed) else found.volume_ml / measured.icv_ml
     return values
 
@@ -95,6 +99,23 @@ def _row(
 
 def _icc_row(name: str, true: NDArray[np.float64], predicted: NDArray[np.float64]) -> tuple[str, str, str, str, str]:
     return name, "ICC(2,1)", _text(icc_agreement(np.stack([true, predicted], axis=1))), f"{np.mean(true == predicted):.0%}", str(true.size)
+
+
+def cover(sessions: Sequence[Mapping[str, Values]]) -> list[tuple[str, str, str]]:
+    """A row per interval: how many of the true values lie in the 95 % interval of the measured one."""
+    rows = []
+    for marker in Marker:
+        for name in ("count", "volume"):
+            key = f"{marker} {name}"
+            known = [s for s in sessions if s["predicted"].get(f"{key} low") is not None and s["true"].get(key) is not None]
+            if known:
+                inside = sum(_within(s["predicted"][f"{key} low"], s["true"][key], s["predicted"][f"{key} high"]) for s in known)
+                rows.append((f"{MARKERS[marker].name}, {name}", f"{inside} of {len(known)}", f"{inside / len(known):.0%}"))
+    return rows
+
+
+def _within(low: float | None, value: float | None, high: float | None) -> bool:
+    return low is not None and value is not None and high is not None and low <= value <= high
 
 
 def _z_row(sessions: Sequence[Mapping[str, Values]]) -> tuple[str, str, str, str, str]:
@@ -130,17 +151,18 @@ def main() -> None:
             kept.write_text(json.dumps(record))
             print(source.id, flush=True)
         sessions.append(record["values"])
-    rows = compare(sessions)
+    rows, inside = compare(sessions), cover(sessions)
     machine = describe_machine()
     header = ("measure", "statistic", "predicted against true masks", "equal", "sessions")
     markdown = (
         "**SIMULATED** sessions: images and lesions are made by the simulator, nothing here is a real patient.\n\n"
         f"# Scores from predicted masks against scores from true masks\n\n{arguments.note}\n\n{markdown_table(header, rows)}\n"
         "In brackets: 95 % intervals (kappa, with quadratic weights: bootstrap over sessions). Both sides use the same anatomy, the "
-        f"measured one.\n\n{machine_markdown(machine)}"
+        f"measured one.\n\n## True values within the 95 % intervals\n\n{markdown_table(('measure', 'inside', 'share'), inside)}\n"
+        f"{machine_markdown(machine)}"
     )
     table = [dict(zip(header, row, strict=True)) for row in rows]
-    write_result("agreement", markdown, {"simulated": True, "note": arguments.note, "rows": table, "machine": machine})
+    write_result("agreement", markdown, {"simulated": True, "note": arguments.note, "rows": table, "intervals": inside, "machine": machine})
     print(markdown)
 
 
