@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import math
 import statistics
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from smallvessel.config import Settings, settings_from_dict
 from smallvessel.errors import InputError
+from smallvessel.intake.bids import find_sessions
 from smallvessel.markers import MARKERS, Marker
 from smallvessel.measure.burden import score_burden
+from smallvessel.participants import Traits, read_participants
+from smallvessel.provenance import run_digest
 from smallvessel.records import MarkerMeasures, NotAssessed
-from smallvessel.reference import Norm, Reference, fit_reference, read_reference, require_same_models, write_reference
+from smallvessel.reference import Adjustment, Norm, Reference, fit_reference, read_reference, require_same_models, write_reference
 
 MODELS = {"anatomy": "0.1.0 sha256:aa", "markers": "0.1.0 sha256:bb"}
 NORMS = {marker: Norm(1.0, 0.5, 20) for marker in Marker}
@@ -132,3 +136,79 @@ def test_files_that_are_no_reference_are_refused(tmp_path: Path) -> None:
         read_reference(tmp_path / "nothing.json")
     with pytest.raises(InputError, match="without the column wmh_volume_ml"):
         fit_reference(tmp_path / "c.tsv", "own", MODELS, "0.1.0")
+
+
+def write_participants(path: Path, n: int) -> Path:
+    rows = [f"sub-{i:02d}\t{50 + 2 * i}\t{'M' if i % 2 else 'F'}" for i in range(n)]
+    path.write_text("\n".join(["participant_id\tage\tsex", *rows, "sub-77\tn/a\tM"]) + "\n")
+    return path
+
+
+def test_an_adjusted_reference_expects_more_of_the_old_and_of_men(tmp_path: Path) -> None:
+    def burden_of(i: int) -> float:
+        return 1.0 + 0.03 * (50 + 2 * i) + (0.4 if i % 2 else 0.0)
+
+    rows = [
+        {"participant_id": f"sub-{i:02d}", "icv_ml": 1000, "wmh_volume_ml": math.expm1(burden_of(i)), "wmh_count": 1, "qc_status": "pass"}
+        for i in range(16)
+    ]
+    rows.append({"participant_id": "sub-77", "icv_ml": 1000, "wmh_volume_ml": 500, "wmh_count": 1, "qc_status": "pass"})
+    table, participants = write_table(tmp_path / "measures.tsv", rows), write_participants(tmp_path / "participants.tsv", 16)
+    reference = fit_reference(table, "ours", MODELS, "0.1.0", participants=participants)
+    norm = reference.volume[Marker.WMH]
+    assert norm.n == 16
+    assert norm.age_slope == pytest.approx(0.03)
+    assert norm.male_shift == pytest.approx(0.4)
+    assert norm.sd == pytest.approx(0.0, abs=1e-6)
+    assert reference.expected(norm, Traits(90.0, True)) == pytest.approx(1.0 + 0.03 * 90 + 0.4)
+    write_reference(reference, tmp_path / "reference.json")
+    assert read_reference(tmp_path / "reference.json") == reference
+
+
+def test_an_adjusted_reference_has_no_z_for_whom_age_or_sex_are_not_known() -> None:
+    norms = {marker: Norm(1.0, 0.5, 20, 0.1, 0.0) for marker in Marker}
+    adjusted = Reference("ours", "log1p", "mean", norms, norms, MODELS, "0.1.0", Adjustment(60.0, 0.5))
+    found = measured(math.expm1(2.0) * 1.4, 3)
+    at_70 = score_burden(found, 1400.0, adjusted, traits=Traits(70.0, False))
+    assert at_70.volume["WMH"] == pytest.approx(0.0, abs=1e-9)
+    unknown = score_burden(found, 1400.0, adjusted, traits=Traits(70.0, None))
+    assert "adjusted for age and sex" in str(unknown.volume["WMH"])
+
+
+@pytest.mark.parametrize(
+    ("row", "found"),
+    [
+        ("01\t64\tF", Traits(64.0, False)),
+        ("sub-01\t89+\tmale", Traits(89.0, True)),
+        ("01\tn/a\tO", Traits()),
+        ("01\t70", Traits(70.0, None)),
+    ],
+)
+def test_participants_are_read(row: str, found: Traits, tmp_path: Path) -> None:
+    (tmp_path / "participants.tsv").write_text(f"participant_id\tAge\tSex\n{row}\n")
+    assert read_participants(tmp_path / "participants.tsv") == {"01": found}
+
+
+@pytest.mark.parametrize(("row", "column"), [("01\told\tF", "age"), ("01\t640\tF", "age"), ("01\t64\tx", "sex")])
+def test_a_cell_that_is_no_value_is_named(row: str, column: str, tmp_path: Path) -> None:
+    (tmp_path / "participants.tsv").write_text(f"participant_id\tage\tsex\n{row}\n")
+    with pytest.raises(InputError, match=f"{column} = .* in line 2"):
+        read_participants(tmp_path / "participants.tsv")
+
+
+def test_sessions_get_age_and_sex_and_the_digest_only_where_it_matters(tmp_path: Path) -> None:
+    for label in ("01", "02"):
+        folder = tmp_path / f"sub-{label}" / "anat"
+        folder.mkdir(parents=True)
+        (folder / f"sub-{label}_FLAIR.nii.gz").write_bytes(b"x")
+    (tmp_path / "participants.tsv").write_text("participant_id\tage\tsex\nsub-01\t64\tF\n")
+    assert [source.traits for source in find_sessions(tmp_path)] == [Traits(64.0, False), Traits()]
+    (tmp_path / "participants.tsv").write_text("participant_id\tage\nsub-01\told\n")
+    damaged = find_sessions(tmp_path)
+    assert [source.traits for source in damaged] == [Traits(), Traits()]
+    assert all("Age and sex are not known" in source.log[-1] for source in damaged)
+    young, old = Traits(40.0, False), Traits(80.0, False)
+    plain = Settings()
+    assert run_digest({}, plain, MODELS, young) == run_digest({}, plain, MODELS, old)
+    adjusted = replace(plain, reference=replace(COHORT, adjustment=Adjustment(60.0, 0.5)))
+    assert run_digest({}, adjusted, MODELS, young) != run_digest({}, adjusted, MODELS, old)

@@ -163,6 +163,9 @@ def fit_reference_cohort(
     name: Annotated[str, typer.Option(help="Which cohort; printed beside every Z score.")],
     transform: Annotated[str, typer.Option(help="log1p or identity, of volumes and counts.")] = "log1p",
     total: Annotated[str, typer.Option(help="mean or sum of the markers' Z scores.")] = "mean",
+    participants: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Adjust for the age and sex in this table.")
+    ] = None,
 ) -> None:
     """Freeze a cohort's means and spreads, so that the burden of other sessions becomes a Z score."""
     from .provenance import model_versions
@@ -171,7 +174,7 @@ def fit_reference_cohort(
     for option, value, known in (("--transform", transform, TRANSFORMS), ("--total", total, TOTALS)):
         if value not in known:
             raise InputError(f"{option} {value}", " or ".join(known), f"smallvessel reference fit ... {option} {next(iter(known))}")
-    reference = fit_reference(table, name, model_versions(), __version__, transform, total)
+    reference = fit_reference(table, name, model_versions(), __version__, transform, total, participants)
     write_reference(reference, target)
     out.print(list_reference(reference))
     _say(f"Reference: {target}")

@@ -45,8 +45,10 @@ def process_session(source: SessionSource, out: Path, settings: Settings) -> Ses
             segmentation = segment_markers(prepared, settings.markers)
             journal.say(*segmentation.steps)
         with journal.stage("measure"):
-            measurements = measure_session(prepared, segmentation, settings.measure, settings.reference, settings.z_over_assessed)
-        provenance = make_provenance(session, prepared, segmentation, settings, journal)
+            measurements = measure_session(
+                prepared, segmentation, settings.measure, settings.reference, settings.z_over_assessed, source.traits
+            )
+        provenance = make_provenance(session, prepared, segmentation, settings, journal, source.traits)
         result = SessionResult(source.id, prepared, segmentation, measurements, provenance)
         with journal.stage("write"):
             written = write_session(result, out, settings.write_probability)

@@ -19,6 +19,7 @@ from .derivatives import bids_uri
 from .errors import SmallvesselError
 from .markers import MARKERS, Marker, Sequence
 from .models import ModelName, load_card
+from .participants import UNKNOWN, Traits
 from .records import MarkerMap, Prepared, Provenance, Segmentation, Session, SessionFailure, SessionId, SessionSource
 
 NETWORKS: tuple[ModelName, ...] = ("anatomy", "markers")
@@ -103,9 +104,11 @@ def package_versions() -> dict[str, str]:
     return versions
 
 
-def run_digest(inputs: Mapping[Sequence, str], settings: Settings, models: Mapping[str, str]) -> str:
-    """One hash of all that decides a result: the inputs' hashes, the settings, the weights and smallvessel's version."""
-    parts = {"inputs": dict(inputs), "settings": settings.digest(), "models": dict(models), "version": __version__}
+def run_digest(inputs: Mapping[Sequence, str], settings: Settings, models: Mapping[str, str], traits: Traits = UNKNOWN) -> str:
+    """One hash of all that decides a result: inputs, settings, weights, version, and age and sex where a reference asks for them."""
+    parts: dict[str, object] = {"inputs": dict(inputs), "settings": settings.digest(), "models": dict(models), "version": __version__}
+    if settings.reference is not None and settings.reference.adjustment is not None:
+        parts["traits"] = [traits.age, traits.male]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -132,13 +135,20 @@ def methods_paragraph(prepared: Prepared, segmentation: Segmentation) -> str:
     return " ".join([opening, *map(_sentence, (*prepared.steps, *segmentation.steps)), *_measured(assessed)])
 
 
-def make_provenance(session: Session, prepared: Prepared, segmentation: Segmentation, settings: Settings, journal: Journal) -> Provenance:
+def make_provenance(
+    session: Session,
+    prepared: Prepared,
+    segmentation: Segmentation,
+    settings: Settings,
+    journal: Journal,
+    traits: Traits = UNKNOWN,
+) -> Provenance:
     """All that is known about how a session's result was made, at the time of the call."""
     inputs = {sequence: image.sha256 for sequence, image in session.images.items()}
     models = model_versions()
     return Provenance(
         version=__version__,
-        digest=run_digest(inputs, settings, models),
+        digest=run_digest(inputs, settings, models, traits),
         inputs={str(sequence): sha256 for sequence, sha256 in inputs.items()},
         models=models,
         settings=settings.as_dict(),

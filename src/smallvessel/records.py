@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from .markers import Marker, Sequence
+from .participants import UNKNOWN, Traits
 from .scales import Scale
 from .volume import Grid, LabelMap, Mask, Transform, Volume
 
@@ -45,6 +46,7 @@ class SessionSource:
     id: SessionId
     files: Mapping[Sequence, Path]
     log: tuple[str, ...] = ()
+    traits: Traits = UNKNOWN
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from typing import Any
 
 from .errors import InputError
 from .markers import MARKERS, Marker
+from .participants import UNKNOWN, Traits, read_participants
 
 FORMAT = 1
 TRANSFORMS: dict[str, Callable[[float], float]] = {"log1p": math.log1p, "identity": float}
@@ -33,6 +34,18 @@ class Norm:
     mean: float
     sd: float
     n: int
+    age_slope: float = 0.0
+    """Per year, in an adjusted reference; the spread is then what age and sex leave over."""
+    male_shift: float = 0.0
+    """Of men against women."""
+
+
+@dataclass(frozen=True)
+class Adjustment:
+    """Where an adjusted reference has its centre: mean age in years and share of men."""
+
+    mean_age: float
+    male_share: float
 
 
 @dataclass(frozen=True)
@@ -52,6 +65,8 @@ class Reference:
     models : mapping of str to str
         Network to its version and SHA-256, with which the cohort was measured.
     software_version : str
+    adjustment : Adjustment, optional
+        Burden is compared with what is expected at the participant's age and sex.
     """
 
     name: str
@@ -61,6 +76,16 @@ class Reference:
     count: Mapping[Marker, Norm]
     models: Mapping[str, str] = field(default_factory=dict)
     software_version: str = ""
+    adjustment: Adjustment | None = None
+
+    def expected(self, norm: Norm, traits: Traits) -> float | None:
+        """Mean of the cohort, at the participant's age and sex if it is adjusted for them; None when those are not known."""
+        if self.adjustment is None:
+            return norm.mean
+        if traits.age is None or traits.male is None:
+            return None
+        centre = self.adjustment
+        return norm.mean + norm.age_slope * (traits.age - centre.mean_age) + norm.male_shift * (traits.male - centre.male_share)
 
     def transformed(self, value: float) -> float:
         return TRANSFORMS[self.transform](value)
@@ -108,7 +133,14 @@ def reference_from_dict(plain: Mapping[str, Any]) -> Reference:
     """
     volume, count = ({Marker(name): Norm(**norm) for name, norm in plain[kind].items()} for kind in ("volume", "count"))
     reference = Reference(
-        plain["name"], plain["transform"], plain["total"], volume, count, dict(plain["models"]), plain["software_version"]
+        plain["name"],
+        plain["transform"],
+        plain["total"],
+        volume,
+        count,
+        dict(plain["models"]),
+        plain["software_version"],
+        Adjustment(**plain["adjustment"]) if plain.get("adjustment") else None,
     )
     if plain["format"] != FORMAT or reference.transform not in TRANSFORMS or reference.total not in TOTALS:
         raise ValueError("another format")
@@ -133,7 +165,13 @@ def require_same_models(reference: Reference, models: Mapping[str, str], allow_m
 
 
 def fit_reference(
-    table: Path, name: str, models: Mapping[str, str], software_version: str, transform: str = "log1p", total: str = "mean"
+    table: Path,
+    name: str,
+    models: Mapping[str, str],
+    software_version: str,
+    transform: str = "log1p",
+    total: str = "mean",
+    participants: Path | None = None,
 ) -> Reference:
     """Make a reference from a ``measures.tsv``.
 
@@ -146,33 +184,72 @@ def fit_reference(
         With which the table was made.
     transform, total
         See :class:`Reference`.
+    participants : Path, optional
+        A ``participants.tsv`` with age and sex: the reference is then adjusted for both by linear regression, on the sessions of
+        which both are known.
 
     Raises
     ------
     InputError
-        When the table lacks a column, a value is no number, or no marker has ``LEAST_SESSIONS`` sessions.
+        When a table lacks a column, a value is none, or no marker has ``LEAST_SESSIONS`` sessions.
     """
     rows = [row for row in _read_rows(table) if row[1].get("qc_status") != "fail"]
+    traits: dict[int, Traits] = {}
+    if participants is not None:
+        known = read_participants(participants)
+        of_row = {line: known.get(str(row.get("participant_id")).removeprefix("sub-"), UNKNOWN) for line, row in rows}
+        traits = {line: one for line, one in of_row.items() if one.age is not None and one.male is not None}
+        rows = [(line, row) for line, row in rows if line in traits]
+    adjustment = _centre(list(traits.values())) if len(rows) >= LEAST_SESSIONS and traits else None
     volume: dict[Marker, Norm] = {}
     count: dict[Marker, Norm] = {}
     transformed = TRANSFORMS[transform]
     for marker, info in MARKERS.items():
-        columns = (f"{info.column}_volume_ml", f"{info.column}_count", "icv_ml")
-        known = [tuple(_number(table, line, row, column) for column in columns) for line, row in rows]
-        relative = [1000 * v / icv for v, _, icv in known if v is not None and icv]
-        counts = [c for _, c, _ in known if c is not None]
+        relative: dict[int, float] = {}
+        counts: dict[int, float] = {}
+        for line, row in rows:
+            names = (f"{info.column}_volume_ml", f"{info.column}_count", "icv_ml")
+            volume_ml, number, icv_ml = (_number(table, line, row, name) for name in names)
+            if volume_ml is not None and icv_ml:
+                relative[line] = 1000 * volume_ml / icv_ml
+            if number is not None:
+                counts[line] = number
         for norms, values in ((volume, relative), (count, counts)):
             if len(values) >= LEAST_SESSIONS:
-                norms[marker] = _norm([transformed(value) for value in values])
+                numbers = [transformed(value) for value in values.values()]
+                of_values = [traits.get(line, UNKNOWN) for line in values]
+                norms[marker] = _norm(numbers) if adjustment is None else _adjusted_norm(numbers, of_values, adjustment)
     if not count:
+        which = " with age and sex" if participants is not None else ""
         raise InputError(
-            f"{len(rows)} usable sessions in {table}", f"at least {LEAST_SESSIONS} with an assessed marker", "measure a larger cohort"
+            f"{len(rows)} usable sessions{which} in {table}",
+            f"at least {LEAST_SESSIONS} with an assessed marker",
+            "measure a larger cohort",
         )
-    return Reference(name, transform, total, volume, count, dict(models), software_version)
+    return Reference(name, transform, total, volume, count, dict(models), software_version, adjustment)
+
+
+def _centre(traits: Sequence[Traits]) -> Adjustment:
+    return Adjustment(statistics.fmean(one.age or 0.0 for one in traits), statistics.fmean(bool(one.male) for one in traits))
 
 
 def _norm(values: Sequence[float]) -> Norm:
     return Norm(statistics.fmean(values), statistics.stdev(values), len(values))
+
+
+def _adjusted_norm(values: Sequence[float], traits: Sequence[Traits], centre: Adjustment) -> Norm:
+    """By least squares on age and sex; one sex alone, or one age, is left out of the regression."""
+    import numpy as np
+
+    age = np.array([one.age for one in traits], float) - centre.mean_age
+    male = np.array([one.male for one in traits], float) - centre.male_share
+    design = np.stack([np.ones(len(values)), age, male], axis=1)
+    varies = np.array([True, bool(np.ptp(age) > 0), bool(np.ptp(male) > 0)])
+    fitted = np.zeros(3)
+    fitted[varies] = np.linalg.lstsq(design[:, varies], np.array(values), rcond=None)[0]
+    left = np.array(values) - design @ fitted
+    sd = float(np.sqrt((left**2).sum() / max(len(values) - int(varies.sum()), 1)))
+    return Norm(float(fitted[0]), sd, len(values), float(fitted[1]), float(fitted[2]))
 
 
 def _read_rows(table: Path) -> list[tuple[int, Mapping[str, str]]]:

@@ -73,7 +73,7 @@ def measure_or_skip(source: SessionSource, out: Path, settings: Settings, force:
 
     start = time.perf_counter()
     if not force and (out / session_files(source.id).measures).exists() and all(path.is_file() for path in source.files.values()):
-        digest = run_digest(hash_inputs(source), settings, model_versions())
+        digest = run_digest(hash_inputs(source), settings, model_versions(), source.traits)
         if is_finished(out, source.id, digest):
             return Outcome(source.id, "skipped", time.perf_counter() - start)
     result = process_session(source, out, settings)

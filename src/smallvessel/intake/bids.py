@@ -26,7 +26,7 @@ import re
 import zlib
 from collections.abc import Iterable, Mapping
 from collections.abc import Sequence as Ordered
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..markers import Sequence
+from ..participants import UNKNOWN, read_participants
 from ..records import SessionId, SessionSource
 
 SUFFIXES: dict[str, Sequence] = {
@@ -114,7 +115,7 @@ def find_sessions(bids: Path, subjects: Ordered[str] = (), sessions: Ordered[str
             "images such as sub-01/anat/sub-01_FLAIR.nii.gz with a suffix of FLAIR, T1w, T2w, swi, T2starw, GRE or MEGRE",
             "check the names, or name the files with --flair, --t1w, --t2w and --swi",
         )
-    return tuple(_drop_empty(found))
+    return tuple(_add_traits(_drop_empty(found), bids / "participants.tsv"))
 
 
 def session_from_files(files: Mapping[Sequence, Path], subject: str) -> SessionSource:
@@ -185,6 +186,17 @@ def _drop_empty(found: list[SessionSource]) -> list[SessionSource]:
         elif all(key in empty for key in siblings) and source.id == siblings[0]:
             kept.append(source)
     return kept
+
+
+def _add_traits(found: list[SessionSource], table: Path) -> list[SessionSource]:
+    """Age and sex where the table tells them; a table that cannot be used costs only them."""
+    if not table.is_file():
+        return found
+    try:
+        traits = read_participants(table)
+    except InputError as error:
+        return [replace(source, log=(*source.log, f"Age and sex are not known: {error}")) for source in found]
+    return [replace(source, traits=traits.get(source.id.subject, UNKNOWN)) for source in found]
 
 
 def _choose_files(key: SessionId, folder: Path) -> SessionSource:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..config import MeasureSettings
 from ..markers import Marker
+from ..participants import UNKNOWN, Traits
 from ..records import NO_REFERENCE, Lesion, MarkerMap, MarkerMeasures, Measurements, NotAssessed, Prepared, Segmentation
 from ..reference import Reference
 from .arwmc import RegionExtent, measure_regions
@@ -31,6 +32,7 @@ def measure_session(
     settings: MeasureSettings,
     reference: Reference | None = None,
     z_over_assessed: bool = False,
+    traits: Traits = UNKNOWN,
 ) -> Measurements:
     """Measure one session.
 
@@ -45,6 +47,8 @@ def measure_session(
         For Z scores; without one there are none.
     z_over_assessed : bool
         Make the total Z score from the markers that were assessed.
+    traits : Traits
+        Age and sex, for a reference that is adjusted for them.
 
     Returns
     -------
@@ -75,7 +79,7 @@ def measure_session(
         markers=markers,
         lesions=tuple(lesions),
         scores=scores,
-        burden=score_burden(markers, icv, reference, z_over_assessed) if reference else NotAssessed(NO_REFERENCE),
+        burden=score_burden(markers, icv, reference, z_over_assessed, traits) if reference else NotAssessed(NO_REFERENCE),
     )
 
 

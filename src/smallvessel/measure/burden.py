@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..markers import MARKERS, Marker
+from ..participants import UNKNOWN, Traits
 from ..records import Burden, MarkerMeasures, NotAssessed
 from ..reference import Norm, Reference
 
@@ -20,7 +21,11 @@ Zs = dict[str, float | NotAssessed]
 
 
 def score_burden(
-    markers: Mapping[Marker, MarkerMeasures | NotAssessed], icv_ml: float | NotAssessed, reference: Reference, over_assessed: bool = False
+    markers: Mapping[Marker, MarkerMeasures | NotAssessed],
+    icv_ml: float | NotAssessed,
+    reference: Reference,
+    over_assessed: bool = False,
+    traits: Traits = UNKNOWN,
 ) -> Burden:
     """Z scores of a session.
 
@@ -32,6 +37,8 @@ def score_burden(
     reference : Reference
     over_assessed : bool
         Make the total from the markers that were assessed, instead of none when one is missing.
+    traits : Traits
+        Age and sex, for a reference that is adjusted for them.
     """
     volume: Zs = {}
     count: Zs = {}
@@ -40,23 +47,26 @@ def score_burden(
         if isinstance(measured, NotAssessed):
             volume[marker] = count[marker] = measured
             continue
-        count[marker] = _z(marker, float(measured.count), reference.count, reference)
+        count[marker] = _z(marker, float(measured.count), reference.count, reference, traits)
         if isinstance(icv_ml, NotAssessed):
             volume[marker] = NotAssessed(f"needs the intracranial volume: {icv_ml.reason}")
         else:
-            volume[marker] = _z(marker, PER_LITRE * measured.volume_ml / icv_ml, reference.volume, reference)
+            volume[marker] = _z(marker, PER_LITRE * measured.volume_ml / icv_ml, reference.volume, reference, traits)
     for zs in (volume, count):
         zs["total"] = _total(zs, reference.total, over_assessed)
     return Burden(reference.name, volume, count)
 
 
-def _z(marker: Marker, value: float, norms: Mapping[Marker, Norm], reference: Reference) -> float | NotAssessed:
+def _z(marker: Marker, value: float, norms: Mapping[Marker, Norm], reference: Reference, traits: Traits) -> float | NotAssessed:
     norm = norms.get(marker)
     if norm is None:
         return NotAssessed(f"the reference {reference.name} has too few sessions with {MARKERS[marker].name}")
     if norm.sd <= 0:
         return NotAssessed(f"{MARKERS[marker].name} do not vary in the reference {reference.name}")
-    return (reference.transformed(value) - norm.mean) / norm.sd
+    expected = reference.expected(norm, traits)
+    if expected is None:
+        return NotAssessed(f"the reference {reference.name} is adjusted for age and sex, which participants.tsv does not give")
+    return (reference.transformed(value) - expected) / norm.sd
 
 
 def _total(zs: Mapping[str, float | NotAssessed], total: str, over_assessed: bool) -> float | NotAssessed:
