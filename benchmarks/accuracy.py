@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Accuracy on simulated sessions with known truth, and on real scans with reference masks and matrices.
 
-    python benchmarks/accuracy.py simulated FOLDER [--note "heads 14 to 16, held out of training"]
+    python benchmarks/accuracy.py simulated FOLDER [--note "heads 14 to 16, held out of training"] [--subsets FLAIR FLAIR+T1w]
     python benchmarks/accuracy.py real [--data ../shared/data]
 
 Sessions that were measured before with the same inputs, settings and weights are not measured again (--work keeps them).
@@ -12,6 +12,8 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import real_scans
@@ -19,28 +21,45 @@ import simulated
 from machine import describe_machine, machine_markdown, write_result
 from smallvessel.config import Settings
 from smallvessel.intake.bids import find_sessions
+from smallvessel.markers import Marker
 from smallvessel.run import Outcome, run_sessions
 
 ROOT = Path(__file__).resolve().parent.parent
 SETTINGS = Settings(write_probability=False, write_report=False)
 
 
-def measure(data: Path, out: Path, jobs: int) -> None:
-    """Run the pipeline on a BIDS folder; finished sessions are kept, and failed ones are told and stay out of the comparison."""
+def measure(data: Path, out: Path, jobs: int, subset: str = "") -> None:
+    """Run the pipeline on a BIDS folder, with a subset of its sequences ("FLAIR+T1w") or all.
+
+    Finished sessions are kept, and failed ones are told and stay out of the comparison.
+    """
 
     def tell(outcome: Outcome) -> None:
         reason = f": {outcome.failure.message}" if outcome.failure else ""
         print(f"{outcome.id} {outcome.status} in {outcome.seconds:.0f} s{reason}", file=sys.stderr, flush=True)
 
-    run_sessions(find_sessions(data), out, SETTINGS, jobs=jobs, notify=tell)
+    sources = find_sessions(data)
+    if subset:
+        sources = tuple(replace(s, files={q: path for q, path in s.files.items() if q in subset.split("+")}) for s in sources)
+    run_sessions(sources, out, SETTINGS, jobs=jobs, notify=tell)
 
 
-def evaluate_simulated(folder: Path, out: Path, note: str) -> str:
-    """Compare the pipeline's masks with the truth of simulated sessions and write the result."""
+def evaluate_simulated(folder: Path, out: Path, note: str, subsets: Mapping[str, Path]) -> str:
+    """Compare the pipeline's masks with the truth of simulated sessions and write the result.
+
+    Parameters
+    ----------
+    subsets : mapping of str to Path
+        Results from fewer sequences, by which ("FLAIR+T1w").
+    """
     scores, missing = simulated.score_folder(folder, out)
     summaries = simulated.summarise(scores)
     machine = describe_machine()
-    strata = simulated.strata_markdown(simulated.divide(scores, folder))
+    strata = simulated.strata_markdown("By slices and by load", simulated.divide(scores, folder))
+    if subsets:
+        fewer = {name: simulated.score_folder(folder, path)[0] for name, path in subsets.items()}
+        parts = [(marker, name, mine) for marker in Marker for name, of in fewer.items() if (mine := [s for s in of if s.marker is marker])]
+        strata += "\n" + simulated.strata_markdown("From fewer sequences, against the same truth", parts)
     markdown = f"{simulated.to_markdown(summaries, missing, note)}\n{strata}\n{machine_markdown(machine)}"
     record = {
         "simulated": True,
@@ -81,6 +100,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, nargs="?", help="simulated BIDS folder with derivatives/truth")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="real scans")
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "accuracy", help="where the results of the sessions are kept")
+    parser.add_argument("--subsets", nargs="*", default=[], help="also from these sequences alone; FLAIR has to be among them")
     parser.add_argument("--note", default="", help="a sentence on the sessions, for the table")
     parser.add_argument("--jobs", type=int, default=1)
     options = parser.parse_args()
@@ -92,8 +112,14 @@ def main() -> None:
     if options.folder is None:
         parser.error("name the folder with the simulated sessions")
     out = options.work / f"simulated-{options.folder.resolve().name}"
+    for subset in options.subsets:
+        if "FLAIR" not in subset.split("+"):  # the truth is in the world of the reference image, and the head moved between sequences
+            parser.error(f"{subset}: FLAIR has to be among the sequences")
     measure(options.folder, out, options.jobs)
-    print(evaluate_simulated(options.folder, out, options.note))
+    subsets = {subset: out.with_name(f"{out.name}-{subset}") for subset in options.subsets}
+    for subset, path in subsets.items():
+        measure(options.folder, path, options.jobs, subset)
+    print(evaluate_simulated(options.folder, out, options.note, subsets))
 
 
 if __name__ == "__main__":

@@ -147,7 +147,7 @@ def _slice_mm(folder: Path, score: Score) -> float:
     return float(max(protocols[rated]["spacing_mm"]))
 
 
-def strata_markdown(parts: Iterable[tuple[Marker, str, Sequence[Score]]]) -> str:
+def strata_markdown(title: str, parts: Iterable[tuple[Marker, str, Sequence[Score]]]) -> str:
     """Dice and F1 within each part, as a table."""
     rows = []
     for marker, name, scores in parts:
@@ -155,7 +155,7 @@ def strata_markdown(parts: Iterable[tuple[Marker, str, Sequence[Score]]]) -> str
         sessions = f"{summary.n} ({summary.n_with_lesions})"
         rows.append((f"{marker}, {name}", sessions, str(summary.n_lesions), _text(summary.dice_mean), _text(summary.f1_overlap)))
     header = ("marker, sessions", "sessions (with lesions)", "lesions", "Dice, mean", "F1, any overlap")
-    return "## By slices and by load\n\n" + markdown_table(header, rows)
+    return f"## {title}\n\n{markdown_table(header, rows)}"
 
 
 def summarise(scores: Sequence[Score]) -> list[Summary]:
