@@ -1,4 +1,4 @@
-"""The command line. The only file that draws progress bars or exits.
+"""The command line. The only file that exits.
 
 Heavy packages are imported inside the commands, so that ``--help`` answers at once.
 """
@@ -10,17 +10,17 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Iterable, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from typer.core import TyperCommand
 
 from . import __version__
+from .cli_training import commands as training
+from .console import err, out, say, say_error
 from .errors import InputError, SmallvesselError
 from .listings import list_demo, list_markers, list_reference, list_scales, make_table
 from .markers import Marker
@@ -36,8 +36,6 @@ WRONG_CALL = 2
 SEVERAL_VALUES = ("--participant-label", "--session-label", "--markers")
 """Options that take several words, as in BIDS apps: ``--participant-label 01 02``."""
 
-out = Console()
-err = Console(stderr=True)
 app = typer.Typer(
     name="smallvessel",
     help="Measure cerebral small vessel disease on brain MRI: white matter hyperintensities, lacunes, enlarged perivascular "
@@ -46,6 +44,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(training)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -53,12 +52,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app(args=list(arguments) if arguments is not None else None, prog_name="smallvessel")
     except SmallvesselError as error:
-        _say_error(f"{error}")
+        say_error(f"{error}")
         sys.exit(WRONG_CALL)
     except Exception as error:  # a defect: one line for the user, the traceback in a file for whoever mends it
         with tempfile.NamedTemporaryFile("w", prefix="smallvessel-error-", suffix=".log", delete=False, encoding="utf-8") as log:
             traceback.print_exc(file=log)
-        _say_error(f"Unexpected {type(error).__name__}: {error}. Please report it with {log.name}")
+        say_error(f"Unexpected {type(error).__name__}: {error}. Please report it with {log.name}")
         sys.exit(WRONG_CALL)
 
 
@@ -177,7 +176,7 @@ def fit_reference_cohort(
     reference = fit_reference(table, name, model_versions(), __version__, transform, total, participants)
     write_reference(reference, target)
     out.print(list_reference(reference))
-    _say(f"Reference: {target}")
+    say(f"Reference: {target}")
 
 
 @app.command()
@@ -189,8 +188,8 @@ def demo(folder: Annotated[Path, typer.Argument(metavar="[OUT]", help="Output fo
     with err.status("measuring the simulated patient"):
         result = run_demo(folder, Settings())
     out.print(list_demo(result.rows))
-    _say(f"Report: {result.report}")
-    _say(f"Table:  {result.table}")
+    say(f"Report: {result.report}")
+    say(f"Table:  {result.table}")
 
 
 @app.command()
@@ -227,61 +226,6 @@ def evaluate(
 
 
 @app.command()
-def train(
-    network: Annotated[str, typer.Argument(metavar="NETWORK", help="anatomy or markers.")],
-    label_maps: Annotated[Path, typer.Option(exists=True, file_okay=False, help="Folder of head label maps.")],
-    folder: Annotated[Path, typer.Option(help="Checkpoints; a training that was stopped goes on from here.")],
-    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps in all.")] = 20_000,
-    per_head: Annotated[int, typer.Option(min=1, help="Deformations of each head.")] = 6,
-    seed: Annotated[int, typer.Option(help="Same seed, same training.")] = 1,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    init: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Exported network (.onnx) to start from.")] = None,
-    export_to: Annotated[Path | None, typer.Option(help="Then write the ONNX file and its card here.")] = None,
-) -> None:
-    """Train one of the two networks on simulated images, or go on where it stopped."""
-    _need_torch()
-    from .learn.recipes import export, name_of_network
-    from .learn.recipes import train as run_training
-
-    name = name_of_network(network)
-    command = f"smallvessel train {name} --steps {steps} --per-head {per_head} --seed {seed}" + (f" --init {init.name}" if init else "")
-    with Progress(TextColumn(name), BarColumn(), MofNCompleteColumn(), TextColumn("loss {task.fields[loss]:.3f}"), console=err) as progress:
-        task = progress.add_task("", total=steps, loss=float("nan"))
-        run_training(
-            name,
-            label_maps,
-            folder,
-            steps,
-            seed,
-            per_head,
-            device,
-            init,
-            command,
-            lambda step, loss: progress.update(task, completed=step, loss=loss),
-        )
-    if export_to is not None:
-        _say(f"Wrote {export_to / export(name, label_maps, folder, export_to, seed).file}")
-
-
-@app.command()
-def simulate(
-    folder: Annotated[Path, typer.Argument(metavar="OUT", help="A BIDS data set with true masks is written here.")],
-    label_maps: Annotated[Path, typer.Option(exists=True, file_okay=False, help="Folder of head label maps.")],
-    sessions: Annotated[int, typer.Option(min=1, help="How many.")] = 10,
-    seed: Annotated[int, typer.Option(help="Same seed, same sessions.")] = 1,
-    heads: Annotated[list[str] | None, typer.Option(help="Only label maps whose names begin so; may be repeated.")] = None,
-) -> None:
-    """Simulate sessions with known lesions: four sequences, exact masks. Simulated, never to be called real."""
-    _need_torch()
-    from .simulate.session import simulate_dataset
-
-    found = tuple(sorted(path for path in label_maps.glob("*.nii.gz") if not heads or path.name.startswith(tuple(heads))))
-    with err.status(f"simulating {sessions} sessions"):
-        simulate_dataset(found, folder, sessions, seed)
-    _say(f"Simulated sessions: {folder}")
-
-
-@app.command()
 def info(topic: Annotated[str | None, typer.Argument(metavar="[scores]", help="Show the scores instead.")] = None) -> None:
     """Show the version, the networks with their cards, and the markers; or every score with range, needs, rule and citation."""
     if topic == "scores":
@@ -292,15 +236,15 @@ def info(topic: Annotated[str | None, typer.Argument(metavar="[scores]", help="S
     from .models import load_card
     from .provenance import NETWORKS
 
-    _say(f"smallvessel {__version__}. Research use only, no diagnosis.")
+    say(f"smallvessel {__version__}. Research use only, no diagnosis.")
     for name in NETWORKS:
         card = load_card(name)
-        _say(f"\nNetwork {card.name} {card.version}: {card.spacing_mm:g} mm, in {', '.join(card.inputs)}")
-        _say(f"  sha256 {card.sha256}")
+        say(f"\nNetwork {card.name} {card.version}: {card.spacing_mm:g} mm, in {', '.join(card.inputs)}")
+        say(f"  sha256 {card.sha256}")
         for title, content in (("training", card.training), ("results", card.results)):
-            _say(f"  {title}: {json.dumps(content, ensure_ascii=False)}")
+            say(f"  {title}: {json.dumps(content, ensure_ascii=False)}")
         for limit in card.limits:
-            _say(f"  limit: {limit}")
+            say(f"  limit: {limit}")
     out.print(list_markers())
 
 
@@ -316,11 +260,6 @@ def doctor() -> None:
         failed |= check.status == "fail"
     if failed:
         raise typer.Exit(SOME_FAILED)
-
-
-def _need_torch() -> None:
-    if find_spec("torch") is None:
-        raise InputError("no torch", "torch, which simulating and training need", "pip install 'smallvessel[train]'")
 
 
 def _find_sources(
@@ -379,7 +318,7 @@ def _show_outcome(outcome: Outcome) -> None:
 
 def _show_summary(summary: RunSummary, folder: Path) -> None:
     counts = [(len(summary.completed), "measured"), (len(summary.skipped), "finished before"), (len(summary.failed), "failed")]
-    _say(", ".join(f"{count} {name}" for count, name in counts if count) + f". Table: {folder / 'measures.tsv'}")
+    say(", ".join(f"{count} {name}" for count, name in counts if count) + f". Table: {folder / 'measures.tsv'}")
 
 
 def _number_text(value: float | NotAssessed) -> str:
@@ -388,11 +327,3 @@ def _number_text(value: float | NotAssessed) -> str:
 
 def _plain(value: float | NotAssessed) -> Any:
     return value if isinstance(value, (int, float)) else {"not_assessed": value.reason}
-
-
-def _say(text: str) -> None:
-    out.print(escape(text), highlight=False, soft_wrap=True)
-
-
-def _say_error(text: str) -> None:
-    err.print(f"[red]error[/red] {escape(text)}", highlight=False, soft_wrap=True)
