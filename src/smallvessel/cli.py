@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .records import NotAssessed, RunSummary, SessionSource
     from .run import Outcome
 
+CHALLENGE = "wmh-challenge"
 SOME_FAILED = 1
 WRONG_CALL = 2
 SEVERAL_VALUES = ("--participant-label", "--session-label", "--markers")
@@ -197,11 +198,15 @@ def evaluate(
     prediction: Annotated[Path, typer.Argument(metavar="PRED", exists=True, help="A mask, or a folder of masks.")],
     reference: Annotated[Path, typer.Argument(metavar="REF", exists=True, help="A mask, or a folder with masks of the same names.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    rules: Annotated[str, typer.Option(help="wmh-challenge: that challenge's rules; the reference may hold 2, other pathology.")] = "",
 ) -> None:
     """Compare masks with reference masks, voxel by voxel and lesion by lesion."""
     from .evaluate import compare_masks, pair_masks
     from .volume import read_mask
 
+    if rules:
+        _evaluate_by_challenge(rules, prediction, reference, as_json)
+        return
     table = make_table(None, "mask", "Dice", "H95 mm", "volume mL", "reference mL", "recall", "precision", "F1", "false lesions")
     records = []
     for name, mine, theirs in pair_masks(prediction, reference):
@@ -219,6 +224,24 @@ def evaluate(
         }
         table.add_row(escape(name), *(_number_text(value) for value in numbers.values()))
         records.append({"mask": name, **{key: _plain(value) for key, value in numbers.items()}})
+    if as_json:
+        out.print_json(json.dumps(records))
+    else:
+        out.print(table)
+
+
+def _evaluate_by_challenge(rules: str, prediction: Path, reference: Path, as_json: bool) -> None:
+    from .evaluate import pair_masks, score_by_challenge
+    from .volume import read_values
+
+    if rules != CHALLENGE:
+        raise InputError(f"--rules {rules}", CHALLENGE, f"smallvessel evaluate PRED REF --rules {CHALLENGE}")
+    table = make_table(f"By the rules of the {CHALLENGE}", "mask", "Dice", "H95 mm", "AVD %", "recall", "precision", "F1")
+    records = []
+    for name, mine, theirs in pair_masks(prediction, reference):
+        found = vars(score_by_challenge(read_values(mine), read_values(theirs)))
+        table.add_row(escape(name), *map(_number_text, found.values()))
+        records.append({"mask": name, **{key: _plain(value) for key, value in found.items()}})
     if as_json:
         out.print_json(json.dumps(records))
     else:

@@ -359,9 +359,15 @@ def read_mask(path: Path) -> Mask:
     InputError
         When the file is missing, damaged or not a 3D NIfTI.
     """
+    values = read_values(path)
+    return Mask(values.data > 0.5, values.grid)
+
+
+def read_values(path: Path) -> Volume:
+    """Read a NIfTI mask, probability map or label map with its values; errors as :func:`read_mask`."""
     try:
         image: Any = nib.load(path)
-        return Mask(np.asarray(image.dataobj) > 0.5, Grid(image.shape, np.asarray(image.affine, np.float64)))
+        return Volume(np.asarray(image.dataobj, np.float32), Grid(image.shape, np.asarray(image.affine, np.float64)))
     except (OSError, EOFError, ValueError, zlib.error, GeometryError, nib.filebasedimages.ImageFileError) as error:
         raise InputError(f"a mask that cannot be read, {path} ({error})", "a 3D NIfTI image", "check the file") from None
 

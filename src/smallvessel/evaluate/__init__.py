@@ -8,6 +8,7 @@ from pathlib import Path
 from ..errors import InputError
 from ..volume import Mask
 from .agreement import Estimate, bootstrap, icc_agreement, pearson, spearman, weighted_kappa
+from .challenge import ChallengeScore, score_by_challenge
 from .lesionwise import (
     CENTRE_DISTANCE_MM,
     LesionMetrics,
@@ -23,6 +24,7 @@ from .voxel import VoxelMetrics, compare_voxels
 
 __all__ = [
     "CENTRE_DISTANCE_MM",
+    "ChallengeScore",
     "Estimate",
     "LesionMetrics",
     "MaskComparison",
@@ -40,6 +42,7 @@ __all__ = [
     "pearson",
     "pool_lesions",
     "positivity_without_lesions",
+    "score_by_challenge",
     "spearman",
     "weighted_kappa",
 ]

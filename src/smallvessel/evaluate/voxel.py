@@ -107,10 +107,10 @@ def avd_percent(prediction: Mask, reference: Mask) -> float | NotAssessed:
     return 100.0 * abs(np.count_nonzero(prediction.data) - n_reference) / n_reference
 
 
-def h95_mm(prediction: Mask, reference: Mask) -> float | NotAssessed:
+def h95_mm(prediction: Mask, reference: Mask, slice_axis: int | None = None) -> float | NotAssessed:
     """Robust Hausdorff distance as in the WMH segmentation challenge (Kuijf et al. 2019, 10.1109/TMI.2019.2905770).
 
-    The boundary is what an erosion within the slice (3x3, across the axis of the largest spacing) takes away; voxels
+    The boundary is what an erosion within the slice (3x3, across ``slice_axis``, else the axis of the largest spacing) takes away; voxels
     beyond the field of view count as inside. Distances are between voxel centres in world mm, so voxels may be
     anisotropic and axes oblique.
     """
@@ -121,14 +121,14 @@ def h95_mm(prediction: Mask, reference: Mask) -> float | NotAssessed:
         return NO_REFERENCE
     if not prediction.data.any():
         return NO_PREDICTION
-    here, there = _boundary_mm(prediction), _boundary_mm(reference)
+    here, there = (_boundary_mm(mask, mask.grid.slice_axis if slice_axis is None else slice_axis) for mask in (prediction, reference))
     to_reference, _ = KDTree(there).query(here)
     to_prediction, _ = KDTree(here).query(there)
     return float(max(np.percentile(to_reference, 95), np.percentile(to_prediction, 95)))
 
 
-def _boundary_mm(mask: Mask) -> NDArray[np.float64]:
-    in_plane = np.ones([1 if axis == mask.grid.slice_axis else 3 for axis in range(3)], bool)
+def _boundary_mm(mask: Mask, slice_axis: int) -> NDArray[np.float64]:
+    in_plane = np.ones([1 if axis == slice_axis else 3 for axis in range(3)], bool)
     inside = ndimage.binary_erosion(mask.data, in_plane, border_value=1)
     boundary = np.argwhere(mask.data & ~inside)
     # A slice that the mask fills to the edges of the field of view has no boundary by this rule: then every voxel counts.
