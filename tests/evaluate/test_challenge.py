@@ -52,7 +52,7 @@ def by_script(prediction: NDArray[Any], reference: NDArray[Any]) -> tuple[float,
     of_test, of_found = (sitk.GetArrayFromImage(connected.Execute(image)) for image in (masked_test, found))
     recall = (len(np.unique(of_test * b)) - 1) / (len(np.unique(of_test)) - 1)
     precision = (len(np.unique(of_found * a)) - 1) / (len(np.unique(of_found)) - 1)
-    return dice, h95, avd, recall, precision, 2 * recall * precision / (recall + precision)
+    return float(dice), float(h95), float(avd), recall, precision, 2 * recall * precision / (recall + precision)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -65,7 +65,7 @@ def test_equals_the_steps_of_the_challenges_script(seed: int) -> None:
     reference[2:6, 3:9, 2:5] = 2
     prediction = np.clip(0.5 + 0.12 * (smooth[0] + 0.7 * smooth[1] - 3.5), 0, 1)
     found = score_by_challenge(volume(prediction), volume(reference))
-    assert tuple(vars(found).values()) == pytest.approx(by_script(np.float32(prediction), reference), abs=1e-6)
+    assert tuple(vars(found).values()) == pytest.approx(by_script(prediction.astype(np.float32), reference), abs=1e-6)
 
 
 def test_other_pathology_counts_in_neither() -> None:
