@@ -166,7 +166,7 @@ class ExpectedErrors:
     missed : float
         True lesions that were not found, per lesion found.
     log_bias, log_sd : float
-        Mean and SD over sessions of log((true + c) / (measured + c)) of the volume, c = 0.01 mL.
+        Mean and SD of log((true + c) / (measured + c)) of the volume, c = 0.01 mL, over the sessions with lesions of which some were found.
     sessions : int
         Views of sessions, with all sequences and with fewer.
     """

@@ -202,13 +202,14 @@ def _expect_errors(sessions: Sequence[Observed], limit: Threshold) -> ExpectedEr
         good += int(right.sum())
         not_counted += max(one.true_lesions - int(right.sum()), 0)
         true_ml, measured_ml = one.true_voxels * one.voxel_ml, float(one.voxels[kept].sum()) * one.voxel_ml
-        ratios.append(np.log((true_ml + VOLUME_OFFSET_ML) / (measured_ml + VOLUME_OFFSET_ML)))
+        if true_ml > 0 and measured_ml > 0:
+            ratios.append(np.log((true_ml + VOLUME_OFFSET_ML) / (measured_ml + VOLUME_OFFSET_ML)))
     offset, slope = _fit_lesions(np.concatenate(confidence), np.concatenate(genuine))
     return ExpectedErrors(
         offset=round(offset, 3),
         slope=round(slope, 3),
         missed=round(not_counted / (good + 0.5 * len(sessions)), 3),
-        log_bias=round(float(np.mean(ratios)), 3),
+        log_bias=round(float(np.mean(ratios)), 3) if ratios else 0.0,
         log_sd=round(float(np.std(ratios, ddof=1)), 3) if len(ratios) > 1 else 1.0,
         sessions=len(sessions),
     )
