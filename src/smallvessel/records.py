@@ -168,7 +168,7 @@ class ExpectedErrors:
     log_bias, log_sd : float
         Mean and SD of log((true + c) / (measured + c)) of the volume, c = 0.01 mL, over the sessions with lesions of which some were found.
     sessions : int
-        Views of sessions, with all sequences and with fewer.
+        How many those were; a session with all its sequences and with fewer counts twice.
     """
 
     offset: float

@@ -32,6 +32,10 @@ BY_VOLUME = (Marker.WMH,)
 """Reported by volume first: the operating point has the largest Dice alone. Times F1, as for the counted markers, it would sit where
 lesions run into each other."""
 LEAST_VOLUMES_MM3 = (3.0, 5.0, 8.0, 12.0)
+LEAST_FOUND = 5
+"""Fewer sessions say nothing about the spread of a volume's error. Own choice."""
+UNLIKE_PATIENTS = (Marker.WMH,)
+"""Simulated sessions have ten times the WMH of patients: errors on them say nothing about a volume of a few mL."""
 CUBE = np.ones((3, 3, 3))
 
 Patch = tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]
@@ -186,12 +190,16 @@ def choose_points(tables: Iterable[Table]) -> dict[Marker, OperatingPoint]:
 
 
 def expect_errors(tables: Iterable[Table], points: Mapping[Marker, OperatingPoint]) -> dict[Marker, ExpectedErrors]:
-    """What went wrong at the chosen operating points: for the ranges that measurements come with."""
+    """What went wrong at the chosen operating points, for the ranges that measurements come with.
+
+    Markers that were found in fewer than ``LEAST_FOUND`` sessions with lesions are left out, and so are those of ``UNLIKE_PATIENTS``.
+    """
     together = _gather(tables)
-    return {marker: _expect_errors(together[marker, point.threshold.probability], point.threshold) for marker, point in points.items()}
+    found = {marker: _expect_errors(together[marker, point.threshold.probability], point.threshold) for marker, point in points.items()}
+    return {marker: errors for marker, errors in found.items() if errors is not None and marker not in UNLIKE_PATIENTS}
 
 
-def _expect_errors(sessions: Sequence[Observed], limit: Threshold) -> ExpectedErrors:
+def _expect_errors(sessions: Sequence[Observed], limit: Threshold) -> ExpectedErrors | None:
     confidence, genuine, ratios = [], [], []
     good, not_counted = 0, 0
     for one in sessions:
@@ -204,14 +212,16 @@ def _expect_errors(sessions: Sequence[Observed], limit: Threshold) -> ExpectedEr
         true_ml, measured_ml = one.true_voxels * one.voxel_ml, float(one.voxels[kept].sum()) * one.voxel_ml
         if true_ml > 0 and measured_ml > 0:
             ratios.append(np.log((true_ml + VOLUME_OFFSET_ML) / (measured_ml + VOLUME_OFFSET_ML)))
+    if len(ratios) < LEAST_FOUND:
+        return None
     offset, slope = _fit_lesions(np.concatenate(confidence), np.concatenate(genuine))
     return ExpectedErrors(
         offset=round(offset, 3),
         slope=round(slope, 3),
         missed=round(not_counted / (good + 0.5 * len(sessions)), 3),
-        log_bias=round(float(np.mean(ratios)), 3) if ratios else 0.0,
-        log_sd=round(float(np.std(ratios, ddof=1)), 3) if len(ratios) > 1 else 1.0,
-        sessions=len(sessions),
+        log_bias=round(float(np.mean(ratios)), 3),
+        log_sd=round(float(np.std(ratios, ddof=1)), 3),
+        sessions=len(ratios),
     )
 
 

@@ -208,8 +208,10 @@ def export(name: ModelName, label_maps: Path, folder: Path, out: Path, seed: int
     Raises
     ------
     InputError
-        When the exported file does not compute what the network does.
+        When the exported file does not compute what the network does, or the folder does not say how the training began.
     """
+    if not (folder / STARTED).exists():
+        raise InputError(f"no {STARTED} in {folder}", "a folder in which a training was begun", "train first")
     model, step = load_average(folder)
     round_weights(model)
     temperature: dict[str, float] = {}
