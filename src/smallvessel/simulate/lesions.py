@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from ..markers import Marker
 from ..structures import Structure
-from .anatomy import BrainMaps, Tissue
+from .anatomy import RIGHT_BIT, BrainMaps, Tissue
 from .forms import (
     FloatMap,
     bent_path,
@@ -35,6 +35,9 @@ LACUNE_WALL_MM = 2.0
 """Least distance of a lacune's ellipsoid from the voxels of a ventricle or sulcus: a cavity that opens into them is no lacune to a rater,
 since nobody could tell it from them. Own choice; rough walls and half a voxel's shift leave about 1 mm of tissue."""
 
+LARGEST_DEEP_WMH_MM = 9.0
+"""Largest mean radius of one deep WMH; larger ones come from several that meet."""
+
 
 @dataclass(frozen=True)
 class BurdenSettings:
@@ -42,9 +45,10 @@ class BurdenSettings:
 
     none_share: float = 0.25
     """Share of brains without a given marker, for each marker."""
-    rim_mm: tuple[float, float] = (0.6, 11.0)
-    """Range, log-uniform, of the mean thickness of the periventricular rim."""
-    deep_wmh_per_l: tuple[float, float] = (4.0, 260.0)
+    rim_mm: tuple[float, float] = (0.07, 7.0)
+    """Range, log-uniform, of the usual thickness of the periventricular rim. With the deep WMH, brains that have any come to 8 mL in the
+    median, from below 1 to above 100."""
+    deep_wmh_per_l: tuple[float, float] = (8.0, 260.0)
     """Range, log-uniform, of the density of deep WMH per litre of white matter."""
     lacunes_per_l: tuple[float, float] = (2.0, 45.0)
     """Range, log-uniform, of the density of lacunes per litre of deep tissue."""
@@ -126,8 +130,9 @@ def _draw_wmh(maps: LesionMaps, brain: BrainMaps, burden: Burden, rng: np.random
     fraction = maps.fraction[Marker.WMH]
     if burden.rim_mm > 0:
         # thick at the horns and where small arteries end, thin or absent elsewhere
-        patchy = smooth_noise(shape, float(rng.uniform(9, 22)), rng) + 0.6 * smooth_noise(shape, 5.0, rng)
+        patchy = smooth_noise(shape, float(rng.uniform(9, 22)), rng) + 0.4 * smooth_noise(shape, 6.0, rng)
         thickness = burden.rim_mm * np.exp(np.clip(np.float32(rng.uniform(0.6, 1.2)) * patchy, -2.2, 1.1))
+        thickness *= _favour_horns(brain, float(rng.uniform(0.2, 0.9)))
         thickness = np.minimum(thickness, 0.9 * (ventricle + surface) * rng.uniform(0.7, 1.1))
         rim = sigmoid((thickness - ventricle + 0.5) / np.float32(rng.uniform(0.35, 0.9))) * white
         thin = (thickness < rng.uniform(1.2, 2.5)) & (ventricle <= 45)
@@ -141,15 +146,29 @@ def _draw_wmh(maps: LesionMaps, brain: BrainMaps, burden: Burden, rng: np.random
         )
         weight *= np.exp(0.8 * smooth_noise(shape, 20.0, rng))
         number = draw_count(burden.deep_wmh_per_l, weight, rng)
+        largest_mm = float(np.exp(rng.uniform(np.log(3.0), np.log(5.0 + 0.04 * burden.deep_wmh_per_l))))
         for at in pick_voxels(weight, number, rng):
-            _deep_wmh(maps, at, rng, white)
+            _deep_wmh(maps, at, rng, white, min(largest_mm, LARGEST_DEEP_WMH_MM))
         maps.counts[Marker.WMH] = number
         other = np.isin(tissues, (Structure.BRAINSTEM, Structure.THALAMUS, Structure.CEREBELLAR_WHITE, Structure.PUTAMEN)).astype(
             np.float32
         )
         for at in pick_voxels(other, draw_count(0.25 * burden.deep_wmh_per_l, other, rng), rng):
-            _deep_wmh(maps, at, rng, other > 0, largest_mm=4.0)
+            _deep_wmh(maps, at, rng, other > 0, min(largest_mm, 4.0))
     _draw_penumbra(maps, white, rng)
+
+
+def _favour_horns(brain: BrainMaps, amount: float) -> FloatMap:
+    """Factor of the rim's thickness, about 1: more around the ventricles' ends, less on flat walls, little in septum and callosum and
+    along the temporal horns.
+
+    Distance from a wall spreads around convex ends: its Laplacian is 2/r at distance r from a tip, 1/r from a tube, 0 from a plane.
+    """
+    spread = ndimage.gaussian_laplace(brain.ventricle_mm.astype(np.float32), 2.0)
+    right_share = ndimage.uniform_filter(((brain.codes & RIGHT_BIT) > 0).astype(np.float32), 13)
+    midline = (right_share > 0.02) & (right_share < 0.98) & (brain.surface_mm > 0)
+    temporal = ndimage.uniform_filter(np.isin(brain.tissues, (Structure.HIPPOCAMPUS, Structure.AMYGDALA)).astype(np.float32), 21) > 0.01
+    return np.asarray(np.exp(amount * np.clip((spread - 0.12) / 0.08, -1, 1)) * np.where(midline | temporal, 0.35, 1), np.float32)
 
 
 def _draw_penumbra(maps: LesionMaps, white: NDArray[np.bool_], rng: np.random.Generator) -> None:
@@ -158,13 +177,11 @@ def _draw_penumbra(maps: LesionMaps, white: NDArray[np.bool_], rng: np.random.Ge
     maps.faint[:] = np.maximum(maps.faint, np.minimum(around, 0.5) * white * (1 - maps.fraction[Marker.WMH]))
 
 
-def _deep_wmh(
-    maps: LesionMaps, at: NDArray[np.int64], rng: np.random.Generator, allowed: NDArray[np.bool_], largest_mm: float = 9.0
-) -> None:
+def _deep_wmh(maps: LesionMaps, at: NDArray[np.int64], rng: np.random.Generator, allowed: NDArray[np.bool_], largest_mm: float) -> None:
     radius = (
-        float(np.exp(rng.uniform(np.log(0.9), np.log(largest_mm))))
+        float(np.exp(rng.uniform(np.log(1.2), np.log(largest_mm))))
         if rng.random() < 0.35
-        else float(np.exp(rng.uniform(np.log(0.9), np.log(3.2))))
+        else float(np.exp(rng.uniform(np.log(1.2), np.log(min(3.4, largest_mm)))))
     )
     radii = radius * np.exp(rng.normal(0, 0.25, 3))
     before = maps.fraction[Marker.WMH]
