@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 
@@ -29,9 +32,11 @@ from .atlas import find_lobes, register_to_mni
 from .bias import correct_bias
 from .checks import check_brain, check_image, check_registration
 from .extracted import find_extracted_brain, trust_outline
-from .register import SEED, Registration, register_rigid
+from .register import SEED, Registration, one_thread, register_rigid
 
 __all__ = ["prepare_session"]
+
+Result = TypeVar("Result")
 
 MIN_BRAIN_ML = 200.0
 """Less than this is not a brain that was found. Own choice."""
@@ -64,17 +69,15 @@ def prepare_with(session: Session, network: AnatomyNetwork) -> Prepared:
     outlines = {sequence: find_extracted_brain(image, found[sequence].grid) for sequence, image in acquired.items()}
     extracted = [sequence for sequence, outline in outlines.items() if outline is not None]
     found |= {sequence: trust_outline(found[sequence], outline) for sequence, outline in outlines.items() if outline is not None}
-    brains = {sequence: find_brain(found[sequence].head, image.grid) for sequence, image in acquired.items()}
+    brains = _of_each(acquired, lambda s: find_brain(found[s].head, acquired[s].grid))
     for sequence, brain in brains.items():
         _require_brain(sequence, brain)
-    bias = {sequence: correct_bias(image, brains[sequence]) for sequence, image in acquired.items()}
+    bias = _of_each(acquired, lambda s: correct_bias(acquired[s], brains[s]))
     corrected = {sequence: image for sequence, (image, _) in bias.items()}
-
-    registrations = {
-        sequence: register_rigid(corrected[reference], brains[reference], image, brains[sequence])
-        for sequence, image in corrected.items()
-        if sequence is not reference
-    }
+    registrations = _of_each(
+        [s for s in acquired if s is not reference],
+        lambda s: register_rigid(corrected[reference], brains[reference], corrected[s], brains[s]),
+    )
     to_reference = {reference: Transform.identity()} | {s: r.reference_from_native for s, r in registrations.items()}
     registration_checks = {s: check_registration(s, reference, r) for s, r in registrations.items()}
     trusted = [reference, *(s for s, check in registration_checks.items() if check.status != "fail")]
@@ -83,7 +86,8 @@ def prepare_with(session: Session, network: AnatomyNetwork) -> Prepared:
     grid = analysis_grid(acquired[reference].grid, find_intracranial(fused.head, fused.grid))
     anatomy = build_anatomy(suppress_islands(fused), grid)
     if len(trusted) > 1:
-        brains |= {s: find_brain(take_over_head(found[s].head, fused.head, to_reference[s].inverse()), acquired[s].grid) for s in trusted}
+        heads = {s: take_over_head(found[s].head, fused.head, to_reference[s].inverse()) for s in trusted}
+        brains |= _of_each(trusted, lambda s: find_brain(heads[s], acquired[s].grid))
     images = {sequence: resample(image, grid, to_reference[sequence]) for sequence, image in corrected.items()}
     native = {s: Native(image.grid, reorder_axes(brains[s], image.grid), to_reference[s]) for s, image in files.items()}
     image_checks = [
@@ -103,6 +107,13 @@ def prepare_with(session: Session, network: AnatomyNetwork) -> Prepared:
         checks=(*registration_checks.values(), *image_checks, *brain_checks),
         steps=_describe(reference, acquired, extracted, {s: sd for s, (_, sd) in bias.items()}, registrations, trusted, grid),
     )
+
+
+def _of_each(sequences: Iterable[Sequence], work: Callable[[Sequence], Result]) -> dict[Sequence, Result]:
+    """Work on the sequences side by side. Each is worked on by a single thread, so that results do not depend on their order."""
+    ordered = tuple(sequences)
+    with one_thread(), ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        return dict(zip(ordered, pool.map(work, ordered), strict=True))
 
 
 def _settled_grid(stored: Grid) -> Grid:
