@@ -34,8 +34,6 @@ lesions run into each other."""
 LEAST_VOLUMES_MM3 = (3.0, 5.0, 8.0, 12.0)
 LEAST_FOUND = 5
 """Fewer sessions say nothing about the spread of a volume's error. Own choice."""
-UNLIKE_PATIENTS = (Marker.WMH,)
-"""Simulated sessions have ten times the WMH of patients: errors on them say nothing about a volume of a few mL."""
 CUBE = np.ones((3, 3, 3))
 
 Patch = tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]
@@ -192,11 +190,11 @@ def choose_points(tables: Iterable[Table]) -> dict[Marker, OperatingPoint]:
 def expect_errors(tables: Iterable[Table], points: Mapping[Marker, OperatingPoint]) -> dict[Marker, ExpectedErrors]:
     """What went wrong at the chosen operating points, for the ranges that measurements come with.
 
-    Markers that were found in fewer than ``LEAST_FOUND`` sessions with lesions are left out, and so are those of ``UNLIKE_PATIENTS``.
+    Markers that were found in fewer than ``LEAST_FOUND`` sessions with lesions are left out.
     """
     together = _gather(tables)
     found = {marker: _expect_errors(together[marker, point.threshold.probability], point.threshold) for marker, point in points.items()}
-    return {marker: errors for marker, errors in found.items() if errors is not None and marker not in UNLIKE_PATIENTS}
+    return {marker: errors for marker, errors in found.items() if errors is not None}
 
 
 def _expect_errors(sessions: Sequence[Observed], limit: Threshold) -> ExpectedErrors | None:

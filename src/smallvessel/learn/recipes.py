@@ -193,7 +193,7 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def export(name: ModelName, label_maps: Path, folder: Path, out: Path, seed: int, patches: int = 120, sessions: int = 10) -> ModelCard:
+def export(name: ModelName, label_maps: Path, folder: Path, out: Path, seed: int, patches: int = 120, sessions: int = 16) -> ModelCard:
     """Write a trained network as ONNX with its card; the markers network is calibrated on validation heads first.
 
     Parameters

@@ -29,7 +29,7 @@ class AcquisitionSettings:
     """Gap as a share of the slice distance."""
     axial_share: float = 0.8
     """Share of 2D acquisitions that are axial; the rest sagittal or coronal."""
-    noise: tuple[float, float] = (0.008, 0.07)
+    noise: tuple[float, float] = (0.01, 0.08)
     """SD of the noise at one native voxel relative to white matter, log-uniform."""
     bias_sd: tuple[float, float] = (0.0, 0.12)
     """SD of the log of the field left after correction."""

@@ -35,6 +35,8 @@ LACUNE_WALL_MM = 2.0
 """Least distance of a lacune's ellipsoid from the voxels of a ventricle or sulcus: a cavity that opens into them is no lacune to a rater,
 since nobody could tell it from them. Own choice; rough walls and half a voxel's shift leave about 1 mm of tissue."""
 
+LINING_SHARE = 0.3
+"""Share of brains with WMH whose ventricles have a thin bright lining that counts as WMH (Fazekas 1987, 10.2214/ajr.149.2.351, grade 1)."""
 LARGEST_DEEP_WMH_MM = 9.0
 """Largest mean radius of one deep WMH; larger ones come from several that meet."""
 
@@ -45,8 +47,8 @@ class BurdenSettings:
 
     none_share: float = 0.25
     """Share of brains without a given marker, for each marker."""
-    rim_mm: tuple[float, float] = (0.07, 7.0)
-    """Range, log-uniform, of the usual thickness of the periventricular rim. With the deep WMH, brains that have any come to 8 mL in the
+    rim_mm: tuple[float, float] = (0.04, 6.0)
+    """Range, log-uniform, of the usual thickness of the periventricular rim. With the deep WMH, brains that have any come to 10 mL in the
     median, from below 1 to above 100."""
     deep_wmh_per_l: tuple[float, float] = (8.0, 260.0)
     """Range, log-uniform, of the density of deep WMH per litre of white matter."""
@@ -109,6 +111,8 @@ class LesionMaps:
         Diffuse change that no rater draws: tracts with little myelin, dirty white matter, the ependymal lining.
     dark : ndarray
         On SWI: veins, mineral, calcification. Never labelled.
+    uneven : ndarray
+        How tissue differs from place to place without any disease, SD about 1.
     """
 
     fraction: dict[Marker, FloatMap]
@@ -118,6 +122,7 @@ class LesionMaps:
     faint: FloatMap
     dark: FloatMap
     halo: FloatMap
+    uneven: FloatMap
     counts: dict[Marker, int] = field(default_factory=dict)
 
 
@@ -135,11 +140,16 @@ def _draw_wmh(maps: LesionMaps, brain: BrainMaps, burden: Burden, rng: np.random
         thickness *= _favour_horns(brain, float(rng.uniform(0.2, 0.9)))
         thickness = np.minimum(thickness, 0.9 * (ventricle + surface) * rng.uniform(0.7, 1.1))
         rim = sigmoid((thickness - ventricle + 0.5) / np.float32(rng.uniform(0.35, 0.9))) * white
-        thin = (thickness < rng.uniform(1.2, 2.5)) & (ventricle <= 45)
+        thin = (thickness < rng.uniform(1.0, 2.0)) & (ventricle <= 45)
         maps.faint[:] = np.maximum(maps.faint, rim * thin * np.float32(rng.uniform(0.2, 0.6)))
         rim[thin | (ventricle > 45)] = 0
         fraction[:] = np.maximum(fraction, rim)
         maps.strength[:] = np.maximum(maps.strength, rim * np.float32(rng.uniform(0.6, 1.0)) * np.clip(1 + 0.15 * patchy, 0.6, 1.2))
+        if rng.random() < LINING_SHARE:  # as thin as a pencil's line, but bright: raters draw it
+            lining = sigmoid((np.float32(rng.uniform(1.0, 2.2)) - ventricle) / np.float32(0.3)) * white
+            lining *= sigmoid(4 * (smooth_noise(shape, 18.0, rng) + np.float32(rng.uniform(-1.2, 0.8))))
+            fraction[:] = np.maximum(fraction, lining)
+            maps.strength[:] = np.maximum(maps.strength, lining * np.float32(rng.uniform(0.5, 1.0)))
     if burden.deep_wmh_per_l > 0:
         weight = (white & (surface > 1)).astype(np.float32) * (
             0.25 + np.exp(-(((ventricle - 9) / 9.0) ** 2)) + 0.5 * np.exp(-(((surface - 4) / 3.0) ** 2))
@@ -373,7 +383,9 @@ def draw_lesions(brain: BrainMaps, burden: Burden, rng: np.random.Generator) -> 
     """
     shape = brain.codes.shape
     empty = [np.zeros(shape, np.float32) for _ in range(10)]
-    maps = LesionMaps(dict(zip(Marker, empty[:4], strict=True)), empty[4], empty[5], empty[6], empty[7], empty[8], empty[9])
+    uneven = 0.9 * smooth_noise(shape, 28.0, rng) + 0.5 * smooth_noise(shape, 9.0, rng)
+    strength, black_hole, rim, faint, dark, halo = empty[4:]
+    maps = LesionMaps(dict(zip(Marker, empty[:4], strict=True)), strength, black_hole, rim, faint, dark, halo, uneven)
     _draw_faint(maps, brain, rng)
     _draw_wmh(maps, brain, burden, rng)
     if burden.lacunes_per_l > 0:
@@ -386,6 +398,7 @@ def draw_lesions(brain: BrainMaps, burden: Burden, rng: np.random.Generator) -> 
     fluid = is_fluid(tissues)
     for marker in (Marker.WMH, Marker.LACUNE, Marker.EPVS):
         maps.fraction[marker][fluid] = 0
+    maps.fraction[Marker.LACUNE][ndimage.binary_dilation(fluid)] = 0
     maps.rim[fluid] = 0
     maps.fraction[Marker.EPVS] *= 1 - maps.fraction[Marker.LACUNE]
     maps.rim *= 1 - maps.fraction[Marker.LACUNE]
