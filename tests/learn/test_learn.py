@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -17,6 +18,7 @@ torch = pytest.importorskip("torch", reason="training needs torch")
 
 from smallvessel.errors import InputError  # noqa: E402
 from smallvessel.intensity import normalise_brain  # noqa: E402
+from smallvessel.learn import recipes  # noqa: E402
 from smallvessel.learn.anatomy_samples import AnatomySamples  # noqa: E402
 from smallvessel.learn.calibrate import KnownSession, OperatingPoint, calibrate, choose_points, expect_errors, tabulate  # noqa: E402
 from smallvessel.learn.curves import draw_curves  # noqa: E402
@@ -324,3 +326,29 @@ def test_curves_count_a_repeated_step_once(tmp_path: Path) -> None:
     assert [len(line.attrib["points"].split()) for line in lines] == [3, 3]
     heights = [float(point.split(",")[1]) for point in lines[1].attrib["points"].split()]
     assert heights == sorted(heights), "a falling loss runs down the picture"
+
+
+def test_a_quick_training_takes_a_smaller_network_and_fewer_heads(
+    heads: tuple[StoredHead, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def store(maps: tuple[Path, ...], folder: Path, per_head: int, seed: int) -> tuple[StoredHead, ...]:
+        asked["heads"] = [path.name for path in maps]
+        return heads
+
+    def fit(network: UNetSettings, *rest: object) -> None:
+        asked["network"] = network
+
+    for number in range(1, 17):
+        (tmp_path / f"head-{number:02d}.nii.gz").touch()
+    monkeypatch.setattr(recipes, "store_heads", store)
+    monkeypatch.setattr(recipes, "train_network", fit)
+    recipes.train("markers", tmp_path, tmp_path / "quick", steps=2, seed=1, per_head=1, quick=True)
+    small = UNet(asked["network"])
+    assert asked["heads"] == [f"head-{number:02d}.nii.gz" for number in range(1, recipes.QUICK_HEADS + 1)]
+    assert json.loads((tmp_path / "quick" / recipes.STARTED).read_text())["heads"][-1] == f"head-{recipes.QUICK_HEADS:02d}"
+    recipes.train("markers", tmp_path, tmp_path / "long", steps=2, seed=1, per_head=1)
+    assert len(asked["heads"]) == 12
+    sizes = [sum(value.numel() for value in model.parameters()) for model in (small, UNet(asked["network"]))]
+    assert sizes[0] < sizes[1] / 3

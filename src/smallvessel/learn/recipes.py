@@ -41,6 +41,16 @@ NETWORKS: dict[ModelName, UNetSettings] = {
         inputs=2 * len(Sequence), outputs=len(Marker), widths=(32, 48, 96, 128), head_bias=-2.5, flags=len(Sequence), gate=96
     ),
 }
+QUICK_NETWORKS: dict[ModelName, UNetSettings] = {
+    name: replace(settings, widths=(16, 24, 48, 64), gate=settings.gate // 2) for name, settings in NETWORKS.items()
+}
+STEPS = 20_000
+QUICK_STEPS = 800
+QUICK_HEADS = 4
+QUICK_PATCHES = 24
+QUICK_SESSIONS = 3
+"""A quick training is the whole way from label maps to a network with its card, on two cores in a quarter of an hour: to see that
+everything works, or to try an idea. What it finds is no measure of what a long training finds."""
 LEARNING_RATE = 2e-3
 ANATOMY_PATCH = (64, 80, 64)
 MARKER_PATCH = 64
@@ -54,6 +64,10 @@ TRAINING_BURDEN = BurdenSettings(
     cmb_per_l=(15.0, 150.0),
 )
 """Many more small lesions than in patients, so that a patch seldom teaches nothing; thresholds are chosen on usual burdens."""
+CALIBRATION_PATCHES = 120
+"""Of validation heads, for the temperatures."""
+CALIBRATION_SESSIONS = 16
+"""Of validation heads, for the operating points."""
 USABLE_DICE = 0.25
 """A marker found worse than this on validation sessions gets no threshold: it is then not assessed, not counted as none. Own choice."""
 STARTED = "started.json"
@@ -112,6 +126,7 @@ def train(
     command: str = "",
     on_step: Callable[[int, float], None] | None = None,
     patch: int | None = None,
+    quick: bool = False,
 ) -> None:
     """Train one of the two networks, or go on where it stopped.
 
@@ -133,18 +148,30 @@ def train(
         How the training was asked for, for the card; with the commit and the start's hash it is kept beside the checkpoint.
     patch : int, optional
         Edge of the patches in voxels instead of the usual one.
+    quick : bool
+        A small network from a few heads.
     """
-    maps = tuple(path for path in find_label_maps(label_maps) if is_training_head(path))
-    _note_start(folder, {"command": command, "commit": _commit(), "seed": seed, "start_sha256": _sha256(init) if init else "none"})
+    maps = tuple(path for path in find_label_maps(label_maps) if is_training_head(path))[: QUICK_HEADS if quick else None]
+    network = (QUICK_NETWORKS if quick else NETWORKS)[name]
+    _note_start(
+        folder,
+        {
+            "command": command,
+            "commit": _commit(),
+            "seed": seed,
+            "start_sha256": _sha256(init) if init else "none",
+            "heads": [path.name.removesuffix(".nii.gz") for path in maps],
+        },
+    )
     heads = store_heads(maps, folder.parent / "heads", per_head, seed)
     settings = TrainSettings(steps=steps, seed=seed, learning_rate=LEARNING_RATE)
     if name == "anatomy":
         size = (patch, patch, patch) if patch else ANATOMY_PATCH
-        train_network(NETWORKS[name], AnatomySamples(heads, size, seed), anatomy_loss, folder, settings, device, init, on_step)
+        train_network(network, AnatomySamples(heads, size, seed), anatomy_loss, folder, settings, device, init, on_step)
     else:
         easy, loss = (EASY_PATCHES, marker_loss) if init is None else (0, late_marker_loss)
         samples = MarkerSamples(heads, patch or MARKER_PATCH, seed, burden=TRAINING_BURDEN, easy=easy)
-        train_network(NETWORKS[name], samples, loss, folder, settings, device, init, on_step)
+        train_network(network, samples, loss, folder, settings, device, init, on_step)
 
 
 def validation_heads(label_maps: Path, folder: Path, per_head: int, seed: int) -> tuple[StoredHead, ...]:
@@ -193,30 +220,31 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def export(name: ModelName, label_maps: Path, folder: Path, out: Path, seed: int, patches: int = 120, sessions: int = 16) -> ModelCard:
+def export(name: ModelName, label_maps: Path, folder: Path, out: Path, seed: int, quick: bool = False) -> ModelCard:
     """Write a trained network as ONNX with its card; the markers network is calibrated on validation heads first.
 
     Parameters
     ----------
     out : Path
         Where ``NAME.onnx`` and ``NAME.card.json`` go.
-    patches : int
-        Validation patches for the temperatures.
-    sessions : int
-        Validation sessions for the operating points.
+    quick : bool
+        Calibrate on few patches and sessions.
 
     Raises
     ------
     InputError
         When the exported file does not compute what the network does, or the folder does not say how the training began.
     """
+    patches, sessions = (QUICK_PATCHES, QUICK_SESSIONS) if quick else (CALIBRATION_PATCHES, CALIBRATION_SESSIONS)
     if not (folder / STARTED).exists():
         raise InputError(f"no {STARTED} in {folder}", "a folder in which a training was begun", "train first")
     model, step = load_average(folder)
     round_weights(model)
     temperature: dict[str, float] = {}
     if name == "markers":
-        samples = MarkerSamples(validation_heads(label_maps, folder, 4, seed), MARKER_PATCH, seed + 1, batch=1, uses=1, easy=0)
+        samples = MarkerSamples(
+            validation_heads(label_maps, folder, 1 if quick else 4, seed), MARKER_PATCH, seed + 1, batch=1, uses=1, easy=0
+        )
         scales = calibrate(predict_patches(model, samples, patches))
         shift_logits(model, scales)
         temperature = {str(marker): scale.temperature for marker, scale in scales.items()}
@@ -235,7 +263,7 @@ def export(name: ModelName, label_maps: Path, folder: Path, out: Path, seed: int
             "steps": step,
             "commit of the export": _commit(),
             "platform": platform.machine(),
-            "data": "simulated images of heads 01 to 12 of the SynthSeg training label maps (Apache-2.0)",
+            "data": "simulated images of deformed heads; the shipped networks': SynthSeg's training label maps (Apache-2.0)",
             "held out": "head 13 for thresholds, heads 14 to 16 for tests",
         },
         results={},
