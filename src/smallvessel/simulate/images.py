@@ -31,7 +31,11 @@ class Appearance:
         FLAIR and T2w and darker on T1w, as WMH are; if only WMH were dark on T1w, everything a little dark would be taken for one.
     uneven : mapping of Sequence to float
         SD of the relative signal from place to place in healthy tissue. Measured in deep white matter without lesions (eight real sessions,
-        smoothed by 2 mm): FLAIR .04 to .05, T1w .03 to .05, T2w .06 to .07, of which half lies beyond 8 mm.
+        smoothed by 2 mm): FLAIR .04 to .05, T1w .03 to .05, T2w .06 to .07, of which half lies beyond 8 mm. This part is shared by the
+        sequences: bright on FLAIR goes with bright on T2w and, mostly, dark on T1w.
+    uneven_alone : mapping of Sequence to float
+        SD of the part that each sequence has for itself. If only WMH made T1w uneven, the network would believe T1w too much: on two real
+        scans with thick slices it painted half less once T1w was replaced by its structures' means.
     cavity_fill : float
         Share of white matter signal in a lacune's core on FLAIR: incomplete suppression and partial volume.
     space_fluid : float
@@ -45,6 +49,7 @@ class Appearance:
     wmh: Mapping[Sequence, float]
     faint: Mapping[Sequence, float]
     uneven: Mapping[Sequence, float]
+    uneven_alone: Mapping[Sequence, float]
     cavity_fill: float
     space_fluid: float
     black_hole: float
@@ -52,11 +57,17 @@ class Appearance:
     vein_loss: float
 
 
+UNEVEN_ALONE = {Sequence.FLAIR: 0.02, Sequence.T1W: 0.05, Sequence.T2W: 0.03, Sequence.SWI: 0.03}
+"""Largest SD of the part of a sequence's unevenness that the others do not share. Own choice."""
+TURNED_ABOUT = {Sequence.FLAIR: (0,), Sequence.T1W: (0, 1, 2), Sequence.T2W: (2,), Sequence.SWI: (1,)}
+"""Axes along which the unevenness is turned to serve as a sequence's own: elsewhere the same field is as good as another one."""
+
+
 def draw_appearance(rng: np.random.Generator) -> Appearance:
     """Draw a session's appearance."""
     wmh = {
         Sequence.FLAIR: float(rng.uniform(1.25, 1.85)),
-        Sequence.T1W: float(rng.uniform(0.64, 1.0)),
+        Sequence.T1W: float(rng.uniform(0.62, 0.92) if rng.random() < 0.6 else rng.uniform(0.88, 1.03)),
         Sequence.T2W: float(rng.uniform(1.2, 1.95)),
         Sequence.SWI: float(rng.uniform(1.0, 1.15)),
     }
@@ -75,6 +86,7 @@ def draw_appearance(rng: np.random.Generator) -> Appearance:
             Sequence.T2W: uneven * float(rng.uniform(0.8, 1.8)),
             Sequence.SWI: uneven * float(rng.uniform(0.0, 0.6)),
         },
+        uneven_alone={sequence: float(rng.uniform(0, most)) for sequence, most in UNEVEN_ALONE.items()},
         cavity_fill=float(rng.beta(1.0, 3.0) * 0.7),
         space_fluid=float(rng.uniform(0.55, 1.0)),
         black_hole=float(rng.uniform(0.15, 0.5)),
@@ -94,7 +106,9 @@ def render_signal(
     sequence = contrast.sequence
     signal = torch.from_numpy(contrast.signal[tissues]).to(device)
     gain = appearance.wmh[sequence] - 1
-    signal = signal * (1 + appearance.uneven[sequence] * to_tensor(maps.uneven))
+    uneven = to_tensor(maps.uneven)
+    alone = uneven.flip(TURNED_ABOUT[sequence])
+    signal = signal * (1 + appearance.uneven[sequence] * uneven + appearance.uneven_alone[sequence] * alone)
     signal = signal * (1 + gain * to_tensor(maps.strength))
     signal = signal * (1 + appearance.faint[sequence] * to_tensor(maps.faint))
     if sequence is not Sequence.SWI:
