@@ -30,8 +30,8 @@ class Appearance:
         Signal that normal or dirty white matter gains where it is fully faint, relative. Tracts with little myelin are brighter on
         FLAIR and T2w and darker on T1w, as WMH are; if only WMH were dark on T1w, everything a little dark would be taken for one.
     uneven : mapping of Sequence to float
-        SD of the relative signal from place to place in healthy tissue. Measured in deep white matter without lesions (eight real sessions,
-        smoothed by 2 mm): FLAIR .04 to .05, T1w .03 to .05, T2w .06 to .07, of which half lies beyond 8 mm. This part is shared by the
+        SD of the relative signal from place to place in healthy tissue. Measured in deep white matter without lesions (the six openms
+        sessions, smoothed by 2 mm): FLAIR .04 to .05, T1w .03 to .04, T2w .06 to .07, half of it beyond 8 mm. This part is shared by the
         sequences: bright on FLAIR goes with bright on T2w and, mostly, dark on T1w.
     uneven_alone : mapping of Sequence to float
         SD of the part that each sequence has for itself. If only WMH made T1w uneven, the network would believe T1w too much: on two real
