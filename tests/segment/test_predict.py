@@ -15,7 +15,7 @@ from smallvessel.markers import Marker, Sequence
 from smallvessel.models import ModelCard
 from smallvessel.records import MarkerMap, NotAssessed
 from smallvessel.segment import segment_markers, segment_with
-from smallvessel.segment.predict import assessable, predict_probabilities
+from smallvessel.segment.predict import assessable, predict_probabilities, with_mirror_image
 
 GRID = scene_grid()
 WMH_AT, CMB_AT = (-11.0, -8.0, 8.0), (11.0, -8.0, 8.0)
@@ -82,6 +82,15 @@ def test_temperature_calibrates_and_nothing_is_probable_where_the_network_sees_n
     probability = predict_probabilities(prepared, answer, dict.fromkeys(Marker, 2.0))
     assert probability[Marker.WMH][ball(GRID, WMH_AT, 3.0)] == pytest.approx(1 / (1 + np.exp(-2.0)))
     assert probability[Marker.WMH][0, 0, 0] == 0.0
+
+
+def test_the_mirror_image_has_half_of_the_say() -> None:
+    def lean(channels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Finds what is bright, more so towards high indices."""
+        return channels[:4] * np.linspace(0, 1, channels.shape[1], dtype=np.float32)[:, None, None]
+
+    channels = np.random.default_rng(1).uniform(0, 2, (8, 9, 6, 5)).astype(np.float32)
+    assert with_mirror_image(lean)(channels) == pytest.approx(0.5 * channels[:4])
 
 
 def test_every_marker_has_a_map_or_a_reason() -> None:

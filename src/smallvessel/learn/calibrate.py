@@ -115,11 +115,11 @@ Table = dict[tuple[Marker, float], Observed]
 
 @torch.no_grad()
 def predict_patches(model: UNet, samples: MarkerSamples, count: int) -> list[Patch]:
-    """Logits, labels and known voxels, each (4, x, y, z), of ``count`` batches."""
+    """Logits as in use, with the mirror image's, labels and known voxels, each (4, x, y, z), of ``count`` batches."""
     out: list[Patch] = []
     for number in range(count):
         image, label, weight = samples[number]
-        logits = model(image)
+        logits = 0.5 * (model(image) + model(image.flip(2)).flip(2))
         out += list(zip(logits.numpy(), label.numpy() > 0.5, weight.numpy() > 0, strict=True))
     return out
 

@@ -22,6 +22,7 @@ from ..markers import Marker, Sequence
 from ..models import ModelCard, ModelName, Network
 from ..prepare import prepare_session
 from ..records import SessionSource
+from ..segment.predict import with_mirror_image
 from ..simulate.lesions import BurdenSettings
 from ..simulate.session import simulate_dataset, truth_path
 from ..structures import Structure
@@ -201,7 +202,7 @@ def _tabulate_views(source: SessionSource, data: Path, card: ModelCard, weights:
     paths = {marker: truth_path(data, source.id.subject, marker) for marker in Marker}
     truth = {marker: read_mask(path) for marker, path in paths.items() if path.exists()}
     fewer = replace(prepared, images={s: prepared.images[s] for s in (Sequence.FLAIR, Sequence.T1W)})
-    network = Network(card, weights)
+    network = with_mirror_image(Network(card, weights))
     return [tabulate(KnownSession(view, truth), network, card.temperature) for view in (prepared, fewer)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from ..markers import MARKERS, Marker, Sequence
 from ..models import ModelCard, load_network
@@ -10,10 +11,12 @@ from ..records import ExpectedErrors, MarkerMap, NotAssessed, Prepared, Segmenta
 from ..volume import LabelMap, Volume
 from .native import bring_to_native
 from .plausibility import EPVS_IN_WMH, FLAIR_BRIGHT, WIDE_MM
-from .predict import Forward, assessable, predict_probabilities
+from .predict import Forward, assessable, predict_probabilities, with_mirror_image
 from .refine import CONFIDENCE_PERCENTILE, Refined, Threshold, refine_markers
 
 __all__ = ["segment_markers", "segment_with"]
+
+MIRRORED = "It saw the images and their mirror image, left for right, and the mean of its logits was taken."
 
 
 def segment_markers(prepared: Prepared, markers: tuple[Marker, ...]) -> Segmentation:
@@ -34,7 +37,8 @@ def segment_markers(prepared: Prepared, markers: tuple[Marker, ...]) -> Segmenta
     if len(reasons) == len(Marker):
         return Segmentation(reasons)
     network = load_network("markers")
-    return segment_with(prepared, markers, network, network.card)
+    found = segment_with(prepared, markers, with_mirror_image(network), network.card)
+    return replace(found, steps=(*found.steps[:1], MIRRORED, *found.steps[1:]))
 
 
 def segment_with(prepared: Prepared, markers: tuple[Marker, ...], forward: Forward, card: ModelCard) -> Segmentation:

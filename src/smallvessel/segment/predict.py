@@ -28,6 +28,15 @@ def _lacking(needs_one_of: tuple[Sequence, ...], present: set[Sequence]) -> NotA
     return NotAssessed(f"needs {' or '.join(needs_one_of)}; this session has {listed} only")
 
 
+def with_mirror_image(forward: Forward) -> Forward:
+    """A network that is asked about the images and about their mirror image, left for right, and gives the mean of its logits."""
+
+    def both(channels: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(0.5 * (forward(channels) + forward(channels[:, ::-1])[:, ::-1]), np.float32)
+
+    return both
+
+
 def predict_probabilities(prepared: Prepared, forward: Forward, temperature: Mapping[str, float]) -> dict[Marker, NDArray[np.float32]]:
     """Calibrated probability maps of all four markers.
 
