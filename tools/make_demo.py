@@ -16,7 +16,7 @@ from scipy import ndimage
 from smallvessel.markers import Marker, Sequence
 from smallvessel.simulate.acquisition import Protocol
 from smallvessel.simulate.anatomy import deform_head, load_head
-from smallvessel.simulate.lesions import Burden
+from smallvessel.simulate.burden import Burden
 from smallvessel.simulate.session import simulate_session
 from smallvessel.volume import write_volume
 

@@ -32,8 +32,9 @@ from smallvessel.markers import Marker, Sequence  # noqa: E402
 from smallvessel.models import ModelCard  # noqa: E402
 from smallvessel.segment.refine import Threshold  # noqa: E402
 from smallvessel.simulate.acquisition import AcquisitionSettings, acquire_signal, apply_axes, draw_protocol, draw_sampling  # noqa: E402
+from smallvessel.simulate.burden import Burden  # noqa: E402
 from smallvessel.simulate.images import draw_appearance, render_signal  # noqa: E402
-from smallvessel.simulate.lesions import Burden, draw_lesions  # noqa: E402
+from smallvessel.simulate.lesions import draw_lesions  # noqa: E402
 from smallvessel.simulate.sequences import draw_contrast  # noqa: E402
 from smallvessel.volume import Mask  # noqa: E402
 

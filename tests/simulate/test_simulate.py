@@ -12,7 +12,8 @@ from scipy import ndimage
 from heads import small_brain, small_head
 from smallvessel.markers import Marker, Sequence
 from smallvessel.simulate.anatomy import RIGHT_BIT, Tissue, deform_head, flip_head, map_brain
-from smallvessel.simulate.lesions import Burden, draw_burden, draw_lesions, is_fluid
+from smallvessel.simulate.burden import Burden, draw_burden
+from smallvessel.simulate.lesions import draw_lesions, is_fluid
 from smallvessel.structures import Structure
 
 torch = pytest.importorskip("torch", reason="the simulator's images need torch")

@@ -23,8 +23,9 @@ from ..simulate.acquisition import (
     draw_sampling,
 )
 from ..simulate.anatomy import RIGHT_BIT, TISSUE_COUNT, BrainMaps, brain_structure_mask
+from ..simulate.burden import BurdenSettings, draw_burden
 from ..simulate.images import draw_appearance, rate_lesions, rated_sequence, render_signal
-from ..simulate.lesions import BurdenSettings, draw_burden, draw_lesions
+from ..simulate.lesions import draw_lesions
 from ..simulate.sequences import Contrast, ContrastSettings, draw_contrast
 from ..structures import Structure
 from .heads import StoredHead

@@ -23,7 +23,7 @@ from ..models import ModelCard, ModelName, Network
 from ..prepare import prepare_session
 from ..records import SessionSource
 from ..segment.predict import with_mirror_image
-from ..simulate.lesions import BurdenSettings
+from ..simulate.burden import BurdenSettings
 from ..simulate.session import simulate_dataset, truth_path
 from ..structures import Structure
 from ..volume import read_mask

@@ -15,6 +15,7 @@ from scipy import ndimage
 from ..markers import Marker
 from ..structures import Structure
 from .anatomy import RIGHT_BIT, BrainMaps, Tissue
+from .burden import Burden
 from .forms import (
     FloatMap,
     bent_path,
@@ -39,58 +40,6 @@ LINING_SHARE = 0.3
 """Share of brains with WMH whose ventricles have a thin bright lining that counts as WMH (Fazekas 1987, 10.2214/ajr.149.2.351, grade 1)."""
 LARGEST_DEEP_WMH_MM = 9.0
 """Largest mean radius of one deep WMH; larger ones come from several that meet."""
-
-
-@dataclass(frozen=True)
-class BurdenSettings:
-    """How much disease is drawn. Own choices that span the visual scales from 0 to their top grade."""
-
-    none_share: float = 0.25
-    """Share of brains without a given marker, for each marker."""
-    rim_mm: tuple[float, float] = (0.04, 6.0)
-    """Range, log-uniform, of the usual thickness of the periventricular rim. With the deep WMH, brains that have any come to 10 mL in the
-    median, from below 1 to above 100."""
-    deep_wmh_per_l: tuple[float, float] = (8.0, 260.0)
-    """Range, log-uniform, of the density of deep WMH per litre of white matter."""
-    lacunes_per_l: tuple[float, float] = (2.0, 45.0)
-    """Range, log-uniform, of the density of lacunes per litre of deep tissue."""
-    epvs_nuclei_per_l: tuple[float, float] = (20.0, 900.0)
-    """Range, log-uniform, of the density of EPVS per litre of basal ganglia and their capsules."""
-    epvs_white_per_l: tuple[float, float] = (15.0, 550.0)
-    """Range, log-uniform, of the density of EPVS per litre of cerebral white matter."""
-    cmb_per_l: tuple[float, float] = (1.0, 45.0)
-    """Range, log-uniform, of the density of CMB per litre of brain."""
-
-
-@dataclass(frozen=True)
-class Burden:
-    """One brain's disease: mean rim thickness in mm and densities per litre; 0 where there is none."""
-
-    rim_mm: float
-    deep_wmh_per_l: float
-    lacunes_per_l: float
-    epvs_nuclei_per_l: float
-    epvs_white_per_l: float
-    cmb_per_l: float
-
-
-def draw_burden(rng: np.random.Generator, settings: BurdenSettings = BurdenSettings()) -> Burden:
-    """Draw a burden; its parts go together, since the disease is one."""
-    severity = rng.uniform()
-
-    def part(bounds: tuple[float, float]) -> float:
-        share = np.clip(0.5 * severity + 0.5 * rng.uniform() + rng.normal(0, 0.12), 0, 1)
-        return float(np.exp(np.log(bounds[0]) + share * np.log(bounds[1] / bounds[0])))
-
-    none = rng.random(4) < settings.none_share
-    return Burden(
-        rim_mm=0.0 if none[0] else part(settings.rim_mm),
-        deep_wmh_per_l=0.0 if none[0] else part(settings.deep_wmh_per_l),
-        lacunes_per_l=0.0 if none[1] else part(settings.lacunes_per_l),
-        epvs_nuclei_per_l=0.0 if none[2] else part(settings.epvs_nuclei_per_l),
-        epvs_white_per_l=0.0 if none[2] else part(settings.epvs_white_per_l),
-        cmb_per_l=0.0 if none[3] else part(settings.cmb_per_l),
-    )
 
 
 @dataclass

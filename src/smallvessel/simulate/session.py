@@ -17,8 +17,9 @@ from ..markers import Marker, Sequence
 from ..volume import Grid, Mask, Volume, write_volume
 from .acquisition import AcquisitionSettings, Protocol, acquire_signal, draw_protocol, draw_sampling
 from .anatomy import RIGHT_BIT, DeformSettings, Head, brain_box, brain_structure_mask, deform_head, load_head, map_brain
+from .burden import Burden, BurdenSettings, draw_burden
 from .images import draw_appearance, rate_lesions, rated_sequence, render_signal
-from .lesions import Burden, BurdenSettings, LesionMaps, draw_burden, draw_lesions
+from .lesions import LesionMaps, draw_lesions
 from .sequences import ContrastSettings, draw_contrast
 
 
