@@ -91,7 +91,8 @@ def test_patches_are_on_the_scale_of_use(heads: tuple[StoredHead, ...]) -> None:
         quiet = AcquisitionSettings(volumetric_share=1.0, bias_sd=(0.0, 0.0))
         contrast, protocol = draw_contrast(sequence, rng), draw_protocol(sequence, rng, quiet)
         maps = draw_lesions(brain, Burden(0, 0, 0, 0, 0, 0), rng)
-        maps.faint[:] = 0  # a small head is mostly periventricular, so that this would brighten all of it
+        # a small head is mostly periventricular, and smaller than the unevenness is wide: either would brighten all of it
+        maps.faint[:], maps.uneven[:] = 0, 0
         signal = render_signal(brain.tissues, maps, contrast, draw_appearance(rng))
         sampling = draw_sampling(protocol, brain.codes.shape, at, rng, 0.5)  # type: ignore[arg-type]
         image = apply_axes(sampling.target_from_native, acquire_signal(signal, protocol, sampling, generator)).numpy()
