@@ -5,6 +5,7 @@ Numbers are rounded here, once, so that the same result always gives the same te
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -66,6 +67,11 @@ def lesion_rows(lesions: Iterable[Lesion]) -> Iterator[tuple[str, ...]]:
             lesion.side,
             f"{lesion.confidence:.{CONFIDENCE_DECIMALS}f}",
         )
+
+
+def lesions_digest(lesions: Iterable[Lesion]) -> str:
+    """SHA-256 of the lesions as they are written: tells whether a review was made on these very lesions."""
+    return hashlib.sha256(tsv(tuple(LESION_COLUMNS), lesion_rows(lesions)).encode()).hexdigest()
 
 
 def worst_status(checks: Iterable[Check]) -> Status:
