@@ -170,7 +170,7 @@ def in_plane(plane: Plane) -> tuple[int, int]:
 
 
 def _slice(data: NDArray[Any], plane: Plane, index: int) -> NDArray[Any]:
-    return np.asarray(np.take(data, index, axis=plane.axis))
+    return np.asarray(data[(slice(None),) * plane.axis + (index,)])
 
 
 def project(mask: NDArray[np.bool_], grid: Grid, plane: Plane, window: Window, colour: str, style: str) -> Outline:

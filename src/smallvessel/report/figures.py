@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from ..markers import MARKERS, Marker, Sequence
 from ..records import Lesion, MarkerMap, Prepared
 from ..structures import VENTRICLES, Structure
-from ..volume import Grid, Volume, resample
+from ..volume import Grid, resample
 from .drawing import (
     Outline,
     Picture,
@@ -74,10 +75,10 @@ def prepare_canvas(image: GreyImage, prepared: Prepared) -> Canvas:
     return Canvas(image.sequence, image.windowed(), image.grid, brain, next(p for p in Plane if p.axis == image.slice_axis))
 
 
-def align_canvas(image: GreyImage, prepared: Prepared) -> Canvas:
-    """A sequence on the analysis grid, interpolated once."""
-    moved = resample(Volume(image.windowed().astype(np.float32), image.grid), prepared.grid).data
-    return Canvas(image.sequence, np.rint(moved).astype(np.uint8), prepared.grid, prepared.anatomy.brain.data, Plane.AXIAL)
+def _sample(canvas: Canvas, target: Grid) -> NDArray[np.uint8]:
+    """Grey values on a small grid elsewhere, interpolated once, linearly."""
+    places = canvas.grid.voxels(target.world(np.indices(target.shape).reshape(3, -1).T))
+    return np.asarray(ndimage.map_coordinates(canvas.grey, places.T, order=1, mode="constant").reshape(target.shape))
 
 
 def marker_pictures(canvas: Canvas, found: MarkerMap, mask: NDArray[np.bool_], n: int, ring_mm: float | None) -> list[Picture]:
@@ -108,7 +109,7 @@ def lesion_pictures(
     mask: NDArray[np.bool_],
     lesion: NDArray[np.bool_],
     colour: str,
-    others: Mapping[Sequence, Volume],
+    others: Iterable[Canvas],
     field_of_view_mm: float,
 ) -> list[Picture]:
     """Crops around one lesion in its largest slice: where it is rated without and with its contour, then the other sequences.
@@ -127,9 +128,7 @@ def lesion_pictures(
     contour = outline(mask, grid, plane, index, window, colour)
     pictures = [draw(canvas.grey, grid, plane, index, window, str(canvas.sequence), outlines) for outlines in ((), (contour,))]
     slab, flat = _slab(grid, plane, index, window)
-    for sequence, image in others.items():
-        moved = resample(image, slab).data
-        pictures.append(draw(np.rint(moved).astype(np.uint8), slab, plane, 0, flat, str(sequence)))
+    pictures += [draw(_sample(other, slab), slab, plane, 0, flat, str(other.sequence)) for other in others]
     return pictures
 
 
@@ -142,38 +141,48 @@ def _slab(grid: Grid, plane: Plane, index: int, window: Window) -> tuple[Grid, W
     return grid.crop((start[0], start[1], start[2]), (shape[0], shape[1], shape[2])), Window((0, 0), window.shape)
 
 
-def anatomy_pictures(canvas: Canvas, prepared: Prepared) -> list[Picture]:
-    """One axial, coronal and sagittal slice of an aligned sequence with the outlines of brain, ventricles and deep grey structures.
+@dataclass(frozen=True, eq=False)
+class Landmarks:
+    """Slices of the analysis grid that tell most, and the outlines found on the reference image in each."""
 
-    The outlines come from the reference image: where they do not fit another sequence, its registration is wrong.
-    """
-    structures = prepared.anatomy.structures.data
+    grid: Grid
+    slices: tuple[tuple[Plane, int, Window, tuple[Outline, ...]], ...]
+
+
+def find_landmarks(prepared: Prepared) -> Landmarks:
+    """One axial, coronal and sagittal slice with the outlines of brain, ventricles and deep grey structures."""
+    structures, brain, grid = prepared.anatomy.structures.data, prepared.anatomy.brain.data, prepared.grid
     drawn = (
-        (prepared.anatomy.brain.data, BRAIN_COLOUR),
+        (brain, BRAIN_COLOUR),
         (np.isin(structures, VENTRICLES), VENTRICLE_COLOUR),
         (np.isin(structures, DEEP_GREY), DEEP_GREY_COLOUR),
     )
-    pictures = []
+    slices = []
     for plane in (Plane.AXIAL, Plane.CORONAL, Plane.SAGITTAL):
-        index, window = _telling_slice(prepared, plane), canvas.window(plane)
-        outlines = tuple(outline(mask, canvas.grid, plane, index, window, colour) for mask, colour in drawn)
-        title = slice_title(canvas.grid, plane, index)
-        pictures.append(draw(canvas.grey, canvas.grid, plane, index, window, f"{canvas.sequence} · {title}", outlines))
+        index, window = _telling_slice(prepared, plane), mask_window(brain, grid, plane, MARGIN_MM)
+        slices.append((plane, index, window, tuple(outline(mask, grid, plane, index, window, colour) for mask, colour in drawn)))
+    return Landmarks(grid, tuple(slices))
+
+
+def anatomy_pictures(canvas: Canvas, landmarks: Landmarks) -> list[Picture]:
+    """A sequence brought to the landmarks: where the outlines do not fit, its registration is wrong."""
+    pictures = []
+    for plane, index, window, outlines in landmarks.slices:
+        slab, flat = _slab(landmarks.grid, plane, index, window)
+        title = f"{canvas.sequence} · {slice_title(landmarks.grid, plane, index)}"
+        pictures.append(draw(_sample(canvas, slab), slab, plane, 0, flat, title, outlines))
     return pictures
 
 
-def checkerboard(reference: Canvas, moving: Canvas, prepared: Prepared) -> Picture:
-    """An axial slice with fields of the reference and of another aligned sequence in turn: edges run on where registration is right."""
-    plane = Plane.AXIAL
-    index = _telling_slice(prepared, plane)
-    field_vox = max(1, round(CHECKER_MM / float(prepared.grid.spacing_mm.min())))
-    x, y = np.indices(reference.grey.shape[:2])
-    mixed = np.where(((x // field_vox + y // field_vox) % 2 == 0)[..., None], reference.grey[..., [index]], moving.grey[..., [index]])
-    slab, flat = _slab(reference.grid, plane, index, reference.window())
-    first_u, first_v = reference.window().start
-    shown = mixed[first_u : first_u + flat.shape[0], first_v : first_v + flat.shape[1]]
-    title = f"{reference.sequence} and {moving.sequence} · {slice_title(prepared.grid, plane, index)}"
-    return draw(shown, slab, plane, 0, flat, title)
+def checkerboard(reference: Canvas, moving: Canvas, landmarks: Landmarks) -> Picture:
+    """An axial slice with fields of the reference and of another sequence in turn: edges run on where registration is right."""
+    plane, index, window, _ = landmarks.slices[0]
+    slab, flat = _slab(landmarks.grid, plane, index, window)
+    field_vox = max(1, round(CHECKER_MM / float(slab.spacing_mm.min())))
+    x, y, _ = np.indices(slab.shape)
+    mixed = np.where((x // field_vox + y // field_vox) % 2 == 0, _sample(reference, slab), _sample(moving, slab))
+    title = f"{reference.sequence} and {moving.sequence} · {slice_title(landmarks.grid, plane, index)}"
+    return draw(mixed, slab, plane, 0, flat, title)
 
 
 def _telling_slice(prepared: Prepared, plane: Plane) -> int:

@@ -82,11 +82,11 @@ def _sha256(text: str) -> str:
 def _page(result: SessionResult, images: Mapping[Sequence, GreyImage]) -> dict[str, Any]:
     prepared, measurements, provenance = result.prepared, result.measurements, result.provenance
     canvases = {sequence: figures.prepare_canvas(image, prepared) for sequence, image in images.items()}
-    aligned = {sequence: figures.align_canvas(image, prepared) for sequence, image in images.items()}
+    landmarks = figures.find_landmarks(prepared)
     maps = {marker: found for marker in Marker if isinstance(found := result.segmentation.markers[marker], MarkerMap)}
     sections = [describe_marker(result, marker, canvases) for marker in Marker]
     icv = measurements.icv_ml
-    reference = aligned.get(prepared.reference)
+    reference = canvases.get(prepared.reference)
     return {
         "id": str(result.id),
         "subject": result.id.subject,
@@ -111,11 +111,11 @@ def _page(result: SessionResult, images: Mapping[Sequence, GreyImage]) -> dict[s
         "viewer": plain_json(_viewer(result, images, sections)),
         "images": [(str(sequence), encode_image(image)) for sequence, image in images.items()],
         "masks": [(str(marker), encode_labels(found.labels)) for marker, found in maps.items()],
-        "anatomy": [(str(sequence), figures.anatomy_pictures(canvas, prepared)) for sequence, canvas in aligned.items()],
+        "anatomy": [(str(sequence), figures.anatomy_pictures(canvas, landmarks)) for sequence, canvas in canvases.items()],
         "boards": [
-            figures.checkerboard(reference, canvas, prepared)
-            for sequence, canvas in aligned.items()
-            if reference is not None and sequence is not prepared.reference
+            figures.checkerboard(reference, canvas, landmarks)
+            for canvas in canvases.values()
+            if reference is not None and canvas is not reference
         ],
         "signals": [figures.plot_signal(images[sequence], canvas) for sequence, canvas in canvases.items()],
         "plot_size": (figures.PLOT_WIDTH, figures.PLOT_HEIGHT),

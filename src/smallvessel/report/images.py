@@ -35,7 +35,7 @@ MAX_VOXELS = 14_000_000
 """An image with more is brought onto cubic voxels that are as small as this allows."""
 THICK_SLICES = 2.0
 """Slices at least this many times thicker than the in-plane voxel size are shown in the plane they were acquired in."""
-COMPRESSION = 6
+COMPRESSION = 4
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,12 +6,10 @@ import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from ..markers import MARKERS, Marker, MarkerInfo, Sequence
 from ..records import Burden, Lesion, MarkerMap, MarkerMeasures, NotAssessed, Score, SessionResult
 from ..scales import SCALES, Scale
-from ..volume import Volume, resample
+from ..volume import resample
 from .drawing import Picture, fullest_slices, sign
 from .figures import Canvas, lesion_pictures, marker_pictures, native_mask_on
 
@@ -28,7 +26,7 @@ VISUAL_SCORES = {
         (Scale.EPVS_CENTRUM_SEMIOVALE, "centrum semiovale"),
         (Scale.EPVS_MIDBRAIN, "midbrain"),
     ),
-    Marker.CMB: ((Scale.CMB_BAND, "band"),),
+    Marker.CMB: ((Scale.CMB_BAND, "by number"),),
 }
 """The scores that stand beside a marker's volume and count."""
 SHORT_NAMES = {Marker.WMH: "WMH", Marker.LACUNE: "lacunes", Marker.EPVS: "EPVS", Marker.CMB: "microbleeds"}
@@ -130,11 +128,7 @@ def _draw_marker(
         return (), (), "axial"
     mask = native_mask_on(canvas, found, result.prepared)
     slices = marker_pictures(canvas, found, mask, N_SLICES[found.marker], RING_MM.get(found.marker))
-    others = {
-        sequence: Volume(other.grey.astype(np.float32), other.grid)
-        for sequence, other in canvases.items()
-        if sequence is not found.native_sequence
-    }
+    others = [other for other in canvases.values() if other is not canvas]
     numbered = resample(found.labels, canvas.grid).data if N_CROPS[found.marker] and lesions else None
     crops: list[Crop] = []
     for lesion in lesions:

@@ -64,6 +64,8 @@ async function showSequence(name) {
   const mm = viewer.nv.volumes.length ? crosshairMm() : null;
   if (!viewer.images.has(name)) viewer.images.set(name, await loadImage(name));
   viewer.nv.volumes = [viewer.images.get(name), ...viewer.masks.values()];
+  viewer.nv.back = viewer.nv.volumes[0];
+  viewer.nv.overlays = viewer.nv.volumes.slice(1);
   viewer.nv.updateGLVolume();
   viewer.shown = name;
   showWindow();
@@ -108,7 +110,7 @@ function showLayers() {
 function lesionHere(mm) {
   for (const [name, mask] of viewer.masks) {
     const [x, y, z] = mask.mm2vox(mm, true).map(Math.round);
-    const [nx, ny, nz] = mask.dims.slice(1, 4);
+    const [nx, ny, nz] = mask.hdr.dims.slice(1, 4);
     if (x < 0 || y < 0 || z < 0 || x >= nx || y >= ny || z >= nz) continue;
     const label = viewer.labels.get(name)[x + nx * (y + ny * z)];
     if (label > 0) return `${name}-${label}`;
@@ -167,8 +169,8 @@ async function startViewer() {
   try {
     viewer.nv = new niivue.Niivue({
       isRadiologicalConvention: true, sagittalNoseLeft: true, multiplanarLayout: 3, multiplanarShowRender: 0, multiplanarEqualSize: false,
-      crosshairColor: [0.94, 0.89, 0.26, 0.8], crosshairWidth: 1, crosshairGap: 6, backColor: [0, 0, 0, 1], fontColor: [1, 1, 1, 1],
-      isOrientationTextVisible: true, isRuler: true, rulerColor: [1, 1, 1, 0.9], rulerWidth: 2, dragAndDropEnabled: false, loadingText: "",
+      crosshairColor: [1, 1, 1, 0.55], crosshairWidth: 1, crosshairGap: 6, backColor: [0, 0, 0, 1], fontColor: [1, 1, 1, 1],
+      isOrientationTextVisible: true, showAllOrientationMarkers: true, isRuler: true, rulerColor: [1, 1, 1, 0.9], rulerWidth: 2, dragAndDropEnabled: false, loadingText: "",
       show3Dcrosshair: false, logLevel: "error",
     });
     await viewer.nv.attachToCanvas(canvas);
