@@ -19,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from typer.core import TyperCommand
 
 from . import __version__
+from .cli_review import commands as review
 from .cli_training import commands as training
 from .console import err, out, say, say_error
 from .errors import InputError, SmallvesselError
@@ -46,6 +47,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(training)
+app.add_typer(review, name="review")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -336,6 +336,7 @@ class Provenance:
     methods: str
     log: tuple[str, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict)
+    traits: Traits = UNKNOWN
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from .contours import trace_contours
 
 JPEG_QUALITY = 88
 SMOOTH_PIXELS = 320
-"""Small pictures are interpolated up to about this many pixels, since browsers enlarge them poorly."""
+"""Close-ups are interpolated up to about this many pixels, since browsers enlarge small images poorly."""
 LONG_SCALE_MM, SHORT_SCALE_MM = 50, 10
 """Scale bars of whole slices and of close-ups."""
 
@@ -98,12 +98,13 @@ def draw(
     window: Window,
     title: str,
     outlines: tuple[Outline, ...] = (),
+    smooth: bool = False,
 ) -> Picture:
-    """One slice of grey values as a picture."""
+    """One slice of grey values as a picture; with ``smooth`` a small one is interpolated to more pixels."""
     pixels = _oriented(_cut(_slice(grey, plane, index), window))
     u, v = in_plane(plane)
     return Picture(
-        uri=_image_uri(pixels),
+        uri=_image_uri(pixels, SMOOTH_PIXELS // max(pixels.shape) if smooth else 1),
         width_mm=round(float(window.shape[0] * grid.spacing_mm[u]), 2),
         height_mm=round(float(window.shape[1] * grid.spacing_mm[v]), 2),
         title=title,
@@ -195,10 +196,9 @@ def _oriented(section: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(section[::-1, ::-1].T)
 
 
-def _image_uri(pixels: NDArray[Any]) -> str:
+def _image_uri(pixels: NDArray[Any], enlarge: int) -> str:
     import SimpleITK as sitk
 
-    enlarge = SMOOTH_PIXELS // max(pixels.shape)
     if enlarge > 1:
         pixels = np.clip(ndimage.zoom(pixels.astype(np.float32), enlarge, order=3, mode="nearest", grid_mode=True), 0, 255)
     with tempfile.TemporaryDirectory() as folder:

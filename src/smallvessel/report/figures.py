@@ -126,9 +126,9 @@ def lesion_pictures(
         sizes.append(size)
     window = Window((starts[0], starts[1]), (sizes[0], sizes[1]))
     contour = outline(mask, grid, plane, index, window, colour)
-    pictures = [draw(canvas.grey, grid, plane, index, window, str(canvas.sequence), outlines) for outlines in ((), (contour,))]
+    pictures = [draw(canvas.grey, grid, plane, index, window, str(canvas.sequence), outlines, smooth=True) for outlines in ((), (contour,))]
     slab, flat = _slab(grid, plane, index, window)
-    pictures += [draw(_sample(other, slab), slab, plane, 0, flat, str(other.sequence)) for other in others]
+    pictures += [draw(_sample(other, slab), slab, plane, 0, flat, str(other.sequence), smooth=True) for other in others]
     return pictures
 
 

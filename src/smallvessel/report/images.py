@@ -25,8 +25,10 @@ from ..volume import Grid, LabelMap, Mask, Volume, canonical_grid, isotropic_gri
 MARGIN_MM = 8.0
 """Kept around the brain."""
 BLACK_PERCENTILE = 0.5
-WHITE_PERCENTILE = {Sequence.FLAIR: 99.8, Sequence.T1W: 99.8, Sequence.T2W: 98.5, Sequence.SWI: 99.5}
+WHITE_PERCENTILE = {Sequence.FLAIR: 99.8, Sequence.T1W: 99.8, Sequence.T2W: 95.0, Sequence.SWI: 98.0}
 """Of the intensities of brain tissue, without ventricles and CSF: the display window. On T2w CSF would else make all tissue dark."""
+BLACK_SHARE = 0.5
+"""Black lies no higher than this share of the tissue's median, so that dark tissue is grey and voids are black."""
 HEADROOM = 1.1
 """White lies this much above the upper percentile, so that bright tissue keeps its contrast."""
 BEYOND_WINDOW = 0.8
@@ -97,10 +99,11 @@ def _take_image(sequence: Sequence, image: Volume, native: Native, tissue: Mask)
         spacing_mm = float(np.cbrt(np.prod(grid.extent_mm) / MAX_VOXELS))
         shown = resample(shown, isotropic_grid(grid, spacing_mm))
     inside = shown.data[resample(tissue, shown.grid).data]
-    low, high = np.percentile(inside if inside.size else shown.data, [BLACK_PERCENTILE, WHITE_PERCENTILE[sequence]])
-    width = max(HEADROOM * float(high - low), 1e-6)
-    floor = min(float(shown.data.min()), float(low))
-    floor = max(floor, float(low) - BEYOND_WINDOW * width)
+    levels = np.percentile(inside if inside.size else shown.data, [BLACK_PERCENTILE, 50, WHITE_PERCENTILE[sequence]])
+    low, high = min(float(levels[0]), BLACK_SHARE * float(levels[1])), float(levels[2])
+    width = max(HEADROOM * (high - low), 1e-6)
+    floor = min(float(shown.data.min()), low)
+    floor = max(floor, low - BEYOND_WINDOW * width)
     ceiling = min(max(float(shown.data.max()), low + width), low + (1 + BEYOND_WINDOW) * width)
     scale = 255 / (ceiling - floor)
     grey = np.rint(np.clip((shown.data - floor) * scale, 0, 255)).astype(np.uint8)

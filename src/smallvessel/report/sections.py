@@ -29,6 +29,7 @@ VISUAL_SCORES = {
     Marker.CMB: ((Scale.CMB_BAND, "by number"),),
 }
 """The scores that stand beside a marker's volume and count."""
+SUMMARY_SCORES = {Scale.FAZEKAS_PERIVENTRICULAR: "Fazekas PV", Scale.FAZEKAS_DEEP: "Fazekas deep", Scale.SVD_TOTAL: "SVD burden"}
 SHORT_NAMES = {Marker.WMH: "WMH", Marker.LACUNE: "lacunes", Marker.EPVS: "EPVS", Marker.CMB: "microbleeds"}
 
 
@@ -152,7 +153,7 @@ def summarise(sections: Iterable[MarkerSection], scores: Mapping[Scale, Score | 
             told.append((f"{section.volume} mL", name))
         else:
             told.append((section.count, name.rstrip("s") if section.count == "1" and name != "EPVS" else name))
-    for scale, name in ((Scale.FAZEKAS_PERIVENTRICULAR, "Fazekas PV"), (Scale.FAZEKAS_DEEP, "Fazekas deep"), (Scale.SVD_TOTAL, "SVD burden")):
+    for scale, name in SUMMARY_SCORES.items():
         if scale in scores:
             score = scores[scale]
             told.append((f"{score.value} of {SCALES[scale].highest}" if isinstance(score, Score) else "n/a", name))
