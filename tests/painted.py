@@ -30,7 +30,7 @@ from smallvessel.records import (
     SessionId,
     SessionResult,
 )
-from smallvessel.report import take_images, write_report
+from smallvessel.report import take_images, write_index, write_report, write_thumbnail
 from smallvessel.report.images import GreyImage
 from smallvessel.volume import Grid, LabelMap, Mask, Transform, Volume
 
@@ -166,8 +166,9 @@ def write_painted(out: Path, result: SessionResult) -> SessionResult:
     start_dataset(out, __version__, result.provenance.models)
     result = replace(result, measurements=measure_session(result.prepared, result.segmentation, MeasureSettings()))
     written = write_session(result, out)
-    report = session_files(result.id).report
-    write_report(result, paint_images(result), out / report)
-    finish_session(result, out, (*written, report))
-    rebuild_tables(out)
+    files, images = session_files(result.id), paint_images(result)
+    write_report(result, images, out / files.report)
+    write_thumbnail(result, images, out / files.thumbnail)
+    finish_session(result, out, (*written, files.report, files.thumbnail))
+    write_index(out, rebuild_tables(out))
     return result

@@ -137,20 +137,15 @@ def test_a_mask_drawn_elsewhere_becomes_the_marker(out: Path, tmp_path: Path, on
     drawn = Mask(found.mask.data | ball(grid, (30.0, 20.0, 0.0), 6.0), grid)
     flipped = Grid(grid.shape, grid.affine @ np.array([[-1, 0, 0, grid.shape[0] - 1], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]]))
     write_volume(tmp_path / "drawn.nii.gz", Mask(drawn.data[::-1], flipped))
-    main_ends_well(["review", "apply", str(out), "--mask", str(tmp_path / "drawn.nii.gz"), "--marker", "LACUNE", "--reviewer", "B. Reader"])
+    with pytest.raises(SystemExit) as end:
+        main(["review", "apply", str(out), "--mask", str(tmp_path / "drawn.nii.gz"), "--marker", "LACUNE", "--reviewer", "B. Reader"])
+    assert not end.value.code
     after = record(out)
     assert after["markers"]["lacune"]["count"] == 2
     new = next(row for row in read_rows(out / FILES.lesions) if row["marker"] == "lacune" and float(row["x_mm"]) > 0)
     np.testing.assert_allclose([float(new[f"{axis}_mm"]) for axis in "xyz"], (30.0, 20.0, 0.0), atol=2.0)
     assert (new["side"], new["confidence"]) == ("right", "1.000")
     assert after["reviews"][0]["changes"] == ["lacune: 2 lesions of a corrected mask in place of 1."]
-
-
-def main_ends_well(arguments: list[str]) -> None:
-    try:
-        main(arguments)
-    except SystemExit as end:
-        assert not end.code
 
 
 def test_a_mask_on_another_grid_is_refused_and_nothing_changes(out: Path, tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ IGNORED = (
     "*_xfm.txt",
     "*.html",
     "*_review.json",
+    "*_thumbnail.svg",
     "original/",
     "logs/",
 )
@@ -45,7 +46,7 @@ README = """# Markers of cerebral small vessel disease
 Measured by smallvessel. Research use only, no diagnosis.
 
 - `measures.tsv`: a row per session; `measures.json` describes its columns. `n/a` means not assessed, never zero.
-- `sub-*.html`: a report per session.
+- `index.html`: all sessions; `sub-*.html`: a report per session.
 - `sub-*/**/*_measures.json`: all that was measured on a session, why something was not, the quality checks, and how it was made.
 - `sub-*/**/*_lesions.tsv`: a row per lesion; `lesions.json` describes its columns.
 - `*_space-FLAIR_label-WMH_mask.nii.gz`: a marker on the very grid of the sequence that `space` names; likewise `_probseg`.
@@ -83,6 +84,10 @@ class SessionFiles:
     @property
     def report(self) -> Path:
         return Path(f"{self.id}.html")
+
+    @property
+    def thumbnail(self) -> Path:
+        return self.folder / f"{self.id}_thumbnail.svg"
 
     @property
     def log(self) -> Path:
@@ -230,13 +235,13 @@ def is_finished(out: Path, id: SessionId, digest: str) -> bool:
     return bool(found == digest) and all((out / name).exists() for name in _files_of(path))
 
 
-def rebuild_tables(out: Path) -> int:
+def rebuild_tables(out: Path) -> list[dict[str, Any]]:
     """Write ``measures.tsv`` and its description from the session files that are there, this run's and earlier ones'.
 
     Returns
     -------
-    int
-        Number of sessions in the table.
+    list of dict
+        The records of the sessions in the table, in its order.
     """
     paths = sorted({*out.glob("sub-*/sub-*_measures.json"), *out.glob("sub-*/ses-*/sub-*_measures.json")})
     records = [read_record(path) for path in paths]
@@ -244,7 +249,7 @@ def rebuild_tables(out: Path) -> int:
     write_text(out / "measures.tsv", tsv(tuple(columns), rows))
     write_json(out / "measures.json", columns)
     write_json(out / "lesions.json", LESION_COLUMNS)
-    return len(rows)
+    return records
 
 
 def raw_root(path: Path, id: SessionId) -> Path | None:

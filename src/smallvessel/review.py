@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .config import settings_from_dict
-from .derivatives import finish_session, rebuild_tables, session_files, write_bytes, write_session
+from .derivatives import finish_session, rebuild_tables, session_files, write_bytes, write_session, write_text
 from .errors import GeometryError, InputError
 from .markers import Marker
 from .measure import measure_session
 from .models import load_card
 from .records import ExpectedErrors, MarkerMap, Measurements, NotAssessed, Prepared, Review, SessionId, SessionResult
-from .report import read_images, render_report
+from .report import read_images, render_report, render_thumbnail, write_index
 from .restore import list_sessions, parse_session, read_session
 from .segment.native import bring_to_native
 from .shapes import component_boxes, label_components
@@ -203,10 +203,9 @@ def revert_review(out: Path, id: SessionId | None) -> SessionId:
     for path in kept:
         path.unlink()
     original = read_session(out, id, _expected_errors())
-    if (out / files.report).exists():
-        page = render_report(replace(original, measurements=_measure(original)), read_images(out / files.report))
-        write_bytes(out / files.report, page.encode())
-    rebuild_tables(out)
+    for path, text in _draw(out, replace(original, measurements=_measure(original))).items():
+        write_text(out / path, text)
+    _rebuild(out)
     return id
 
 
@@ -282,20 +281,33 @@ def _reordered(mask: Mask, grid: Grid) -> Mask | None:
 
 def _write_reviewed(out: Path, result: SessionResult, changed: Mapping[Marker, MarkerMap], review: Review) -> None:
     """Measure and draw everything first, then write: what fails before leaves the session as it was."""
-    files = session_files(result.id)
     segmentation = replace(result.segmentation, markers={**result.segmentation.markers, **changed})
     reviewed = replace(result, segmentation=segmentation, reviews=(*result.reviews, review))
     reviewed = replace(reviewed, measurements=_measure(reviewed))
-    page = render_report(reviewed, read_images(out / files.report)) if (out / files.report).exists() else None
+    drawn = _draw(out, reviewed)
     kept = _originals(out, result)
     written = write_session(reviewed, out, settings_from_dict(result.provenance.settings).write_probability)
     for path, content in kept.items():
         write_bytes(out / path, content)
-    if page is not None:
-        write_bytes(out / files.report, page.encode())
-        written = (*written, files.report)
-    finish_session(reviewed, out, (*written, *kept))
-    rebuild_tables(out)
+    for path, text in drawn.items():
+        write_text(out / path, text)
+    finish_session(reviewed, out, (*written, *drawn, *kept))
+    _rebuild(out)
+
+
+def _draw(out: Path, result: SessionResult) -> dict[Path, str]:
+    """The session's report and picture, made with the images of its present report; none where it has no report."""
+    files = session_files(result.id)
+    if not (out / files.report).exists():
+        return {}
+    images = read_images(out / files.report)
+    return {files.report: render_report(result, images), files.thumbnail: render_thumbnail(result, images)}
+
+
+def _rebuild(out: Path) -> None:
+    records = rebuild_tables(out)
+    if (out / "index.html").exists():
+        write_index(out, records)
 
 
 def _measure(result: SessionResult) -> Measurements:

@@ -1,6 +1,8 @@
-"""Show one session's results to a reader: a self-contained HTML page with a viewer inside."""
+"""Show one session's results to a reader: a self-contained HTML page with a viewer inside; and all sessions on one page."""
 
 from .html import render_report, write_report
 from .images import read_images, take_images
+from .index import write_index
+from .thumbnail import render_thumbnail, write_thumbnail
 
-__all__ = ["read_images", "render_report", "take_images", "write_report"]
+__all__ = ["read_images", "render_report", "render_thumbnail", "take_images", "write_index", "write_report", "write_thumbnail"]
