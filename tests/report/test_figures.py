@@ -4,6 +4,7 @@ import base64
 import re
 from dataclasses import replace
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,12 +13,15 @@ from PIL import Image
 
 from painted import paint_images, paint_result
 from phantoms import head_image, make_grid
+from smallvessel.config import MeasureSettings
+from smallvessel.errors import InputError
 from smallvessel.markers import Marker, Sequence
+from smallvessel.measure import measure_session
 from smallvessel.records import MarkerMap, Native
-from smallvessel.report import drawing, figures
+from smallvessel.report import drawing, figures, read_images, write_report
 from smallvessel.report.drawing import Plane, Window
 from smallvessel.report.images import take_images
-from smallvessel.volume import Grid, Mask, Transform, resample
+from smallvessel.volume import Grid, Mask, Transform, Volume, resample
 
 GRID = Grid((20, 24, 16), np.diag([2.0, 2.0, 3.0, 1.0]))
 WHOLE = {Plane.AXIAL: Window((0, 0), (20, 24)), Plane.CORONAL: Window((0, 0), (20, 16)), Plane.SAGITTAL: Window((0, 0), (24, 16))}
@@ -116,3 +120,62 @@ def test_signs_of_the_map_lie_at_the_centroids() -> None:
     x, _ = vertices(sign.path)[0]
     brain = vertices(axial.outlines[0].path)
     assert x == pytest.approx((brain[:, 0].min() + brain[:, 0].max()) / 2 - 40.0, abs=4.0)  # the patient's right is on the left
+
+
+@pytest.mark.parametrize(("x_mm", "side"), [(-40.0, "left"), (40.0, "right")])
+def test_left_is_left_in_slices_and_map(x_mm: float, side: str) -> None:
+    result = paint_result(lesions={Marker.CMB: (((x_mm, 10.0, 25.0), 5.0),)})
+    (lesion,) = measure_session(result.prepared, result.segmentation, MeasureSettings()).lesions
+    assert lesion.side == side
+    found = result.segmentation.markers[Marker.CMB]
+    assert isinstance(found, MarkerMap)
+    canvas = figures.prepare_canvas(paint_images(result)[Sequence.SWI], result.prepared)
+    mask = figures.native_mask_on(canvas, found, result.prepared)
+    shown = figures.marker_pictures(canvas, found, mask, 1, None)[0]
+    projected = figures.map_pictures(result.prepared, {Marker.CMB: found}, (lesion,))[0]
+    for picture in (shown, projected):
+        place = vertices(next(line.path for line in picture.outlines if line.style in ("contour", "sign")))[:, 0].mean()
+        assert (picture.left, picture.right) == ("R", "L")
+        assert (place > picture.width_mm / 2) == (side == "left")
+
+
+def test_slices_keep_the_resolution_of_acquisition() -> None:
+    result = paint_result()
+    fine = make_grid((164, 200, 20), (1.0, 1.0, 8.0), "LPS")
+    native = {Sequence.FLAIR: Native(fine, Mask(np.ones(fine.shape, bool), fine), Transform.identity())}
+    prepared = replace(result.prepared, native=native)
+    (image,) = take_images({Sequence.FLAIR: head_image(fine, Sequence.FLAIR)}, prepared).values()
+    canvas = figures.prepare_canvas(image, prepared)
+    assert canvas.grid.spacing_mm.tolist() == [1.0, 1.0, 8.0]
+    found = result.segmentation.markers[Marker.WMH]
+    assert isinstance(found, MarkerMap)
+    shown = figures.marker_pictures(canvas, found, np.zeros(canvas.grid.shape, bool), 1, None)[0]
+    assert pixels(shown).shape == (shown.height_mm, shown.width_mm)
+
+
+def test_images_come_back_from_a_report_as_they_went_in(tmp_path: Path) -> None:
+    result = paint_result()
+    images = paint_images(result)
+    write_report(result, images, tmp_path / "report.html")
+    again = read_images(tmp_path / "report.html")
+    assert list(again) == list(images)
+    for sequence, image in images.items():
+        assert np.array_equal(again[sequence].data, image.data)
+        assert again[sequence].grid == image.grid
+        assert (again[sequence].black, again[sequence].white) == (image.black, image.white)
+    (tmp_path / "other.html").write_text("<html></html>")
+    with pytest.raises(InputError, match="carries no images"):
+        read_images(tmp_path / "other.html")
+
+
+def test_a_lost_slice_is_seen_in_the_signal() -> None:
+    result = paint_result()
+    data = result.prepared.images[Sequence.FLAIR].data.copy()
+    data[:, :, 20] *= 0.2
+    images = take_images({**result.prepared.images, Sequence.FLAIR: Volume(data, result.prepared.grid)}, result.prepared)
+    damaged, whole = (
+        figures.plot_signal(images[sequence], figures.prepare_canvas(images[sequence], result.prepared))
+        for sequence in (Sequence.FLAIR, Sequence.T1W)
+    )
+    assert damaged.lowest < 0.5
+    assert whole.lowest > 0.6
