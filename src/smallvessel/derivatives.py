@@ -36,6 +36,7 @@ IGNORED = (
     "*_lesions.tsv",
     "*_xfm.txt",
     "*.html",
+    "*.pdf",
     "*_review.json",
     "*_thumbnail.svg",
     "original/",
@@ -84,6 +85,10 @@ class SessionFiles:
     @property
     def report(self) -> Path:
         return Path(f"{self.id}.html")
+
+    @property
+    def pdf(self) -> Path:
+        return Path(f"{self.id}.pdf")
 
     @property
     def thumbnail(self) -> Path:

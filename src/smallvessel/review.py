@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .config import settings_from_dict
-from .derivatives import finish_session, rebuild_tables, session_files, write_bytes, write_session, write_text
+from .derivatives import finish_session, rebuild_tables, session_files, write_bytes, write_session
 from .errors import GeometryError, InputError
 from .markers import Marker
 from .measure import measure_session
 from .models import load_card
 from .records import ExpectedErrors, MarkerMap, Measurements, NotAssessed, Prepared, Review, SessionId, SessionResult
-from .report import read_images, render_report, render_thumbnail, write_index
+from .report import read_images, render_pdf, render_report, render_thumbnail, write_index
 from .restore import list_sessions, parse_session, read_session
 from .segment.native import bring_to_native
 from .shapes import component_boxes, label_components
@@ -203,8 +203,8 @@ def revert_review(out: Path, id: SessionId | None) -> SessionId:
     for path in kept:
         path.unlink()
     original = read_session(out, id, _expected_errors())
-    for path, text in _draw(out, replace(original, measurements=_measure(original))).items():
-        write_text(out / path, text)
+    for path, content in _draw(out, replace(original, measurements=_measure(original))).items():
+        write_bytes(out / path, content)
     _rebuild(out)
     return id
 
@@ -289,19 +289,20 @@ def _write_reviewed(out: Path, result: SessionResult, changed: Mapping[Marker, M
     written = write_session(reviewed, out, settings_from_dict(result.provenance.settings).write_probability)
     for path, content in kept.items():
         write_bytes(out / path, content)
-    for path, text in drawn.items():
-        write_text(out / path, text)
+    for path, content in drawn.items():
+        write_bytes(out / path, content)
     finish_session(reviewed, out, (*written, *drawn, *kept))
     _rebuild(out)
 
 
-def _draw(out: Path, result: SessionResult) -> dict[Path, str]:
+def _draw(out: Path, result: SessionResult) -> dict[Path, bytes]:
     """The session's report and picture, made with the images of its present report; none where it has no report."""
     files = session_files(result.id)
     if not (out / files.report).exists():
         return {}
     images = read_images(out / files.report)
-    return {files.report: render_report(result, images), files.thumbnail: render_thumbnail(result, images)}
+    drawn = {files.report: render_report(result, images).encode(), files.thumbnail: render_thumbnail(result, images).encode()}
+    return drawn | ({files.pdf: render_pdf(result, images)} if (out / files.pdf).exists() else {})
 
 
 def _rebuild(out: Path) -> None:

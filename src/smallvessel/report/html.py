@@ -42,9 +42,12 @@ def write_report(result: SessionResult, images: Mapping[Sequence, GreyImage], pa
     write_text(path, render_report(result, images))
 
 
-def render_report(result: SessionResult, images: Mapping[Sequence, GreyImage]) -> str:
-    """The report as HTML."""
-    return render_page("report.html", ("niivue", "tables.js", "viewer.js", "review.js"), _page(result, images))
+def render_report(result: SessionResult, images: Mapping[Sequence, GreyImage], printed: bool = False) -> str:
+    """The report as HTML; ``printed`` without the viewer, its scripts and its images."""
+    content = _page(result, images)
+    if printed:
+        return render_page("report.html", (), {**content, "printed": True, "images": [], "masks": []})
+    return render_page("report.html", ("niivue", "tables.js", "viewer.js", "review.js"), {**content, "printed": False})
 
 
 def render_page(template: str, scripts: tuple[str, ...], content: Mapping[str, Any]) -> str:

@@ -20,6 +20,7 @@ from .sections import SHORT_NAMES, SUMMARY_SCORES, format_ml
 GRADED = tuple(SUMMARY_SCORES)
 """The scores that have a column and a filter."""
 BINS = 12
+COMMON_PERCENTILE = 98
 NONE = "n/a"
 
 
@@ -116,13 +117,15 @@ def _distributions(records: Sequence[Mapping[str, Any]]) -> list[Distribution]:
 
 
 def _histogram(values: list[float]) -> tuple[Bar, ...]:
-    """Equal bins from 0, in whole numbers where the values are."""
-    top = max(values, default=0.0)
+    """Equal bins from 0, in whole numbers where the values are; the last holds the few values far beyond the others too."""
+    top = float(np.percentile(values, COMMON_PERCENTILE)) if values else 0.0
     width = max(math.ceil(top / BINS), 1) if all(value == int(value) for value in values) else _round_up(top / BINS)
     n_bins = max(1, math.floor(top / width) + 1)
-    numbers = np.bincount(np.floor(np.array(values, float) / width).astype(int), minlength=n_bins) if values else np.zeros(1, int)
-    whole = width == 1
-    labels = (f"{i}" if whole else f"{i * width:g} to {(i + 1) * width:g}" for i in range(n_bins))
+    bins = np.minimum(np.floor(np.array(values, float) / width).astype(int), n_bins - 1)
+    numbers = np.bincount(bins, minlength=n_bins)
+    labels = [f"{i}" if width == 1 else f"{i * width:g} to {(i + 1) * width:g}" for i in range(n_bins)]
+    if n_bins > 1:
+        labels[-1] = f"{(n_bins - 1) * width:g} and more"
     return tuple(Bar(label, int(n), float(n) / max(int(numbers.max()), 1)) for label, n in zip(labels, numbers, strict=True))
 
 
