@@ -176,7 +176,7 @@ def _slice(data: NDArray[Any], plane: Plane, index: int) -> NDArray[Any]:
 
 def project(mask: NDArray[np.bool_], grid: Grid, plane: Plane, window: Window, colour: str, style: str) -> Outline:
     """The contour of a mask's shadow."""
-    return _trace(mask.any(axis=plane.axis), grid, plane, window, colour, style)
+    return _trace(np.asarray(mask.any(axis=plane.axis)), grid, plane, window, colour, style)
 
 
 def _cut(section: NDArray[Any], window: Window) -> NDArray[Any]:
