@@ -118,9 +118,10 @@ def _distributions(records: Sequence[Mapping[str, Any]]) -> list[Distribution]:
 
 def _histogram(values: list[float]) -> tuple[Bar, ...]:
     """Equal bins from 0, in whole numbers where the values are; the last holds the few values far beyond the others too."""
+    whole = all(value == int(value) for value in values)
     top = float(np.percentile(values, COMMON_PERCENTILE)) if values else 0.0
-    width = max(math.ceil(top / BINS), 1) if all(value == int(value) for value in values) else _round_up(top / BINS)
-    n_bins = max(1, math.floor(top / width) + 1)
+    width = max(math.ceil(top / BINS), 1) if whole else _round_up(top / BINS)
+    n_bins = math.floor((math.ceil(top) if whole else top) / width) + 1
     bins = np.minimum(np.floor(np.array(values, float) / width).astype(int), n_bins - 1)
     numbers = np.bincount(bins, minlength=n_bins)
     labels = [f"{i}" if width == 1 else f"{i * width:g} to {(i + 1) * width:g}" for i in range(n_bins)]

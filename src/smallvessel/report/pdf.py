@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -36,4 +37,6 @@ def render_pdf(result: SessionResult, images: Mapping[Sequence, GreyImage]) -> b
     require_pdf()
     from weasyprint import HTML
 
+    # it warns of every style that is meant for screens
+    logging.getLogger("weasyprint").setLevel(logging.ERROR)
     return bytes(HTML(string=render_report(result, images, printed=True)).write_pdf())

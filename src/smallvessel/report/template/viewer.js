@@ -168,7 +168,7 @@ async function startViewer() {
   }
   try {
     viewer.nv = new niivue.Niivue({
-      isRadiologicalConvention: true, sagittalNoseLeft: true, multiplanarLayout: 3, multiplanarShowRender: 0, multiplanarEqualSize: false,
+      isRadiologicalConvention: true, sagittalNoseLeft: true, multiplanarLayout: 3, multiplanarShowRender: 0, multiplanarEqualSize: false, multiplanarPadPixels: 14,
       crosshairColor: [1, 1, 1, 0.55], crosshairWidth: 1, crosshairGap: 6, backColor: [0, 0, 0, 1], fontColor: [1, 1, 1, 1],
       isOrientationTextVisible: true, showAllOrientationMarkers: true, isRuler: true, rulerColor: [1, 1, 1, 0.9], rulerWidth: 2, dragAndDropEnabled: false, loadingText: "",
       show3Dcrosshair: false, logLevel: "error",
