@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -12,8 +13,8 @@ import pytest
 from painted import paint_images, paint_result
 from smallvessel.markers import Marker, Sequence
 from smallvessel.records import Check, NotAssessed, SessionResult, Status
-from smallvessel.report import write_report
-from smallvessel.report.html import render_report
+from smallvessel.report import html, write_report
+from smallvessel.report.html import NIIVUE, render_report
 from smallvessel.report.sections import format_ml
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)> \"quoted\" & 'single' {{ 7*7 }}"
@@ -174,3 +175,19 @@ def test_same_result_same_page_written_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("volume_ml", "shown"), [(0.0, "0"), (0.0002, "0.001"), (0.0123, "0.012"), (0.5, "0.50"), (13.27, "13.3")])
 def test_small_volumes_are_never_shown_as_zero(volume_ml: float, shown: str) -> None:
     assert format_ml(volume_ml) == shown
+
+
+def test_the_vendored_viewer_is_the_one_that_was_fetched() -> None:
+    vendor = NIIVUE.parent
+    about = json.loads((vendor / "niivue.json").read_text(encoding="utf-8"))
+    assert hashlib.sha256(NIIVUE.read_bytes()).hexdigest() == about["sha256"]
+    assert "BSD 2-Clause" in (vendor / "niivue-LICENSE.txt").read_text(encoding="utf-8")
+
+
+def test_a_script_cannot_end_its_element(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "evil.js").write_text('const a = "</script><!--";')
+    monkeypatch.setattr(html, "TEMPLATES", tmp_path)
+    text = html.script_text("evil.js")
+    assert "</script" not in text
+    assert "<!--" not in text
+    assert str(html.plain_json({"a": "</script>&"})) == '{"a": "\\u003c/script>\\u0026"}'
