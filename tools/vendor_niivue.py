@@ -21,11 +21,11 @@ SHA256 = "47b896b77ec4a5be3ef1949c33ad393b6f45629921f326c279000bcf51bdb4af"
 BUNDLED = (
     "@lukeed/uuid@2.0.1",
     "@ungap/structured-clone@1.4.0",
-    "array-equal@2.0.0",
+    "array-equal@1.0.2",
     "fflate@0.8.3",
     "gl-matrix@3.4.4",
     "nifti-reader-js@0.8.0",
-    "zarrita@0.7.5",
+    "zarrita@0.5.4",
 )
 """What NiiVue's build contains; their licences go along."""
 TARGET = Path(__file__).resolve().parent.parent / "src" / "smallvessel" / "report" / "vendor"
