@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
 
 from phantoms import BRAIN_MM, INTRACRANIAL_MM, ball, ellipsoid, head_image, head_structures, make_grid
+from smallvessel import __version__
+from smallvessel.config import MeasureSettings
+from smallvessel.derivatives import finish_session, rebuild_tables, session_files, start_dataset, write_session
 from smallvessel.markers import MARKERS, Marker, Sequence
+from smallvessel.measure import measure_session
 from smallvessel.records import (
     Anatomy,
     Check,
@@ -24,6 +30,8 @@ from smallvessel.records import (
     SessionId,
     SessionResult,
 )
+from smallvessel.report import take_images, write_index, write_report, write_thumbnail
+from smallvessel.report.images import GreyImage
 from smallvessel.volume import Grid, LabelMap, Mask, Transform, Volume
 
 Ball = tuple[tuple[float, float, float], float]
@@ -146,3 +154,21 @@ def paint_result(
         sources={str(sequence): f"bids:raw:sub-01/anat/sub-01_{sequence}.nii.gz" for sequence in sequences},
     )
     return SessionResult(SessionId(subject, "a"), prepared, segmentation, measure_phantom(prepared, segmentation, icv_ml), provenance)
+
+
+def paint_images(result: SessionResult) -> dict[Sequence, GreyImage]:
+    """The images that the report of a painted session carries."""
+    return take_images(result.prepared.images, result.prepared)
+
+
+def write_painted(out: Path, result: SessionResult) -> SessionResult:
+    """Measure a painted session, and write its files, its report and the table as a run does; returns it measured."""
+    start_dataset(out, __version__, result.provenance.models)
+    result = replace(result, measurements=measure_session(result.prepared, result.segmentation, MeasureSettings()))
+    written = write_session(result, out)
+    files, images = session_files(result.id), paint_images(result)
+    write_report(result, images, out / files.report)
+    write_thumbnail(result, images, out / files.thumbnail)
+    finish_session(result, out, (*written, files.report, files.thumbnail))
+    write_index(out, rebuild_tables(out))
+    return result

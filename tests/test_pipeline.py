@@ -110,10 +110,10 @@ def test_a_session_that_fails_again_loses_its_row(out: Path, bids: Path, tmp_pat
     start_dataset(folder, __version__, model_versions(), raw)
     (source,) = find_sessions(raw)
     assert process_session(source, folder, Settings(write_report=False, write_probability=False)) == source.id
-    assert rebuild_tables(folder) == 1
+    assert len(rebuild_tables(folder)) == 1
     assert not (folder / "sub-01.html").exists()
     path = source.files[Sequence.FLAIR]
     path.write_bytes(path.read_bytes()[:3000])
     assert isinstance(process_session(source, folder, Settings()), SessionFailure)
-    assert rebuild_tables(folder) == 0
+    assert rebuild_tables(folder) == []
     assert not [path for path in (folder / "sub-01").rglob("*") if path.is_file()]

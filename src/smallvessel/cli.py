@@ -19,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from typer.core import TyperCommand
 
 from . import __version__
+from .cli_review import commands as review
 from .cli_training import commands as training
 from .console import err, out, say, say_error
 from .errors import InputError, SmallvesselError
@@ -46,6 +47,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(training)
+app.add_typer(review, name="review")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -122,6 +124,7 @@ def run(
     allow_model_mismatch: Annotated[
         bool, typer.Option("--allow-model-mismatch", help="Take a reference that other weights measured.")
     ] = False,
+    pdf: Annotated[bool, typer.Option("--pdf", help="Write each report as a PDF too; needs the extra [pdf].")] = False,
     force: Annotated[bool, typer.Option("--force", help="Measure finished sessions again.")] = False,
     trust_header: Annotated[bool, typer.Option("--trust-header", help="Accept images without a declared orientation.")] = False,
 ) -> None:
@@ -137,6 +140,8 @@ def run(
     chosen = _choose_settings(settings, markers, trust_header)
     if reference is not None:
         chosen = _with_reference(chosen, reference, allow_model_mismatch)
+    if pdf or chosen.write_pdf:
+        chosen = _with_pdf(chosen)
     with Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=err, transient=True
     ) as bar:
@@ -308,6 +313,15 @@ def _find_sources(
     if folder.resolve() == bids.resolve():
         raise InputError(f"the output folder {folder}, which is the BIDS folder", "a folder of its own", "choose another output folder")
     return find_sessions(bids, participants, sessions)
+
+
+def _with_pdf(settings: Settings) -> Settings:
+    from dataclasses import replace
+
+    from .report import require_pdf
+
+    require_pdf()
+    return replace(settings, write_pdf=True)
 
 
 def _with_reference(settings: Settings, path: Path, allow_mismatch: bool) -> Settings:

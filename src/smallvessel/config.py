@@ -84,6 +84,8 @@ class Settings:
     """Write the probability map of each marker beside its mask."""
     write_report: bool = True
     """Write an HTML report for each session."""
+    write_pdf: bool = False
+    """Write the report as a PDF too; needs the extra [pdf]."""
     measure: MeasureSettings = field(default_factory=MeasureSettings)
     """How masks become numbers."""
     reference: Reference | None = None
@@ -96,7 +98,7 @@ class Settings:
             raise InputError(f"markers = {self.markers!r}", f"a list of one or more of {', '.join(Marker)}", "name the markers to measure")
         chosen = {_member(Marker, marker, "markers") for marker in self.markers}
         object.__setattr__(self, "markers", tuple(marker for marker in Marker if marker in chosen))
-        for name in ("trust_header", "write_probability", "write_report", "z_over_assessed"):
+        for name in ("trust_header", "write_probability", "write_report", "write_pdf", "z_over_assessed"):
             if not isinstance(getattr(self, name), bool):
                 raise InputError(f"{name} = {getattr(self, name)!r}", "true or false", f"correct {name} in the settings")
         if not isinstance(self.measure, MeasureSettings):

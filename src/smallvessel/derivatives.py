@@ -6,7 +6,6 @@ that its presence means that everything it lists is there.
 
 from __future__ import annotations
 
-import colorsys
 import json
 import os
 import tempfile
@@ -20,7 +19,7 @@ import numpy as np
 from .errors import InputError
 from .markers import MARKERS, Marker, Sequence
 from .records import MarkerMap, SessionId, SessionResult
-from .structures import RIGHT_OFFSET, STRUCTURES, VENTRICLES, Structure
+from .structures import RIGHT_OFFSET, UNSIDED, lookup_rows
 from .tables import LESION_COLUMNS, lesion_rows, measures_table, session_record, tsv
 from .volume import LabelMap, Mask, Transform, Volume, write_volume
 
@@ -37,6 +36,10 @@ IGNORED = (
     "*_lesions.tsv",
     "*_xfm.txt",
     "*.html",
+    "*.pdf",
+    "*_review.json",
+    "*_thumbnail.svg",
+    "original/",
     "logs/",
 )
 README = """# Markers of cerebral small vessel disease
@@ -44,7 +47,7 @@ README = """# Markers of cerebral small vessel disease
 Measured by smallvessel. Research use only, no diagnosis.
 
 - `measures.tsv`: a row per session; `measures.json` describes its columns. `n/a` means not assessed, never zero.
-- `sub-*.html`: a report per session.
+- `index.html`: all sessions; `sub-*.html`: a report per session.
 - `sub-*/**/*_measures.json`: all that was measured on a session, why something was not, the quality checks, and how it was made.
 - `sub-*/**/*_lesions.tsv`: a row per lesion; `lesions.json` describes its columns.
 - `*_space-FLAIR_label-WMH_mask.nii.gz`: a marker on the very grid of the sequence that `space` names; likewise `_probseg`.
@@ -52,8 +55,7 @@ Measured by smallvessel. Research use only, no diagnosis.
 - `*_from-T1w_to-FLAIR_mode-points_xfm.txt`: 4x4 matrix; maps a point in the world of T1w (RAS, mm) to that of FLAIR.
 - `logs/`: what happened to each session.
 """
-UNSIDED = (Structure.BACKGROUND, Structure.CSF, Structure.THIRD_VENTRICLE, Structure.FOURTH_VENTRICLE, Structure.BRAINSTEM)
-"""Structures that have no side in ``_dseg`` files."""
+MNI = "MNI152"
 
 
 @dataclass(frozen=True)
@@ -76,8 +78,21 @@ class SessionFiles:
         return self.folder / f"{self.id}_lesions.tsv"
 
     @property
+    def original(self) -> Path:
+        """What a review replaced, as it was measured."""
+        return self.folder / "original"
+
+    @property
     def report(self) -> Path:
         return Path(f"{self.id}.html")
+
+    @property
+    def pdf(self) -> Path:
+        return Path(f"{self.id}.pdf")
+
+    @property
+    def thumbnail(self) -> Path:
+        return self.folder / f"{self.id}_thumbnail.svg"
 
     @property
     def log(self) -> Path:
@@ -88,7 +103,7 @@ class SessionFiles:
         res = f"_res-{resolution}" if resolution else ""
         return self.folder / "anat" / f"{self.id}_space-{space}{res}_{what}.nii.gz"
 
-    def transform(self, source: Sequence, target: Sequence) -> Path:
+    def transform(self, source: Sequence, target: Sequence | str) -> Path:
         return self.folder / "anat" / f"{self.id}_from-{source}_to-{target}_mode-points_xfm.txt"
 
 
@@ -99,11 +114,16 @@ def session_files(id: SessionId) -> SessionFiles:
 
 def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 text file atomically: it is whole or absent."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:
@@ -180,14 +200,18 @@ def write_session(result: SessionResult, out: Path, probability: bool = True) ->
         write_json(out / path.with_name(path.name.replace(".nii.gz", ".json")), sidecar)
         written += [path, path.with_name(path.name.replace(".nii.gz", ".json"))]
     lookup = _anatomy_path(result).with_name(_anatomy_path(result).name.replace(".nii.gz", ".tsv"))
-    write_text(out / lookup, tsv(("index", "name", "color"), _anatomy_lookup()))
+    write_text(out / lookup, tsv(("index", "name", "color"), lookup_rows()))
+    lobes = _lobes_path(result).with_name(_lobes_path(result).name.replace(".nii.gz", ".tsv"))
+    write_text(out / lobes, tsv(("index", "name"), ((str(code), name) for code, name in sorted(prepared.anatomy.lobes.names.items()))))
+    to_mni = files.transform(prepared.reference, MNI)
+    write_text(out / to_mni, _matrix_text(prepared.anatomy.mni_from_reference))
     for sequence, native in prepared.native.items():
         if sequence is not prepared.reference:
             path = files.transform(sequence, prepared.reference)
             write_text(out / path, _matrix_text(native.reference_from_native))
             written.append(path)
     write_text(out / files.lesions, tsv(tuple(LESION_COLUMNS), lesion_rows(result.measurements.lesions)))
-    return (*written, lookup, files.lesions)
+    return (*written, lookup, lobes, to_mni, files.lesions)
 
 
 def finish_session(result: SessionResult, out: Path, written: tuple[Path, ...]) -> None:
@@ -210,27 +234,27 @@ def is_finished(out: Path, id: SessionId, digest: str) -> bool:
     """Whether this session's outputs are complete and come from the same inputs, settings, weights and version."""
     path = out / session_files(id).measures
     try:
-        found = _read_record(path)["provenance"]["digest"]
+        found = read_record(path)["provenance"]["digest"]
     except (InputError, KeyError, TypeError):
         return False
     return bool(found == digest) and all((out / name).exists() for name in _files_of(path))
 
 
-def rebuild_tables(out: Path) -> int:
+def rebuild_tables(out: Path) -> list[dict[str, Any]]:
     """Write ``measures.tsv`` and its description from the session files that are there, this run's and earlier ones'.
 
     Returns
     -------
-    int
-        Number of sessions in the table.
+    list of dict
+        The records of the sessions in the table, in its order.
     """
     paths = sorted({*out.glob("sub-*/sub-*_measures.json"), *out.glob("sub-*/ses-*/sub-*_measures.json")})
-    records = [_read_record(path) for path in paths]
+    records = [read_record(path) for path in paths]
     columns, rows = measures_table(records)
     write_text(out / "measures.tsv", tsv(tuple(columns), rows))
     write_json(out / "measures.json", columns)
     write_json(out / "lesions.json", LESION_COLUMNS)
-    return len(rows)
+    return records
 
 
 def raw_root(path: Path, id: SessionId) -> Path | None:
@@ -254,15 +278,14 @@ def _link(raw: Path, out: Path) -> str:
 def _files_of(path: Path) -> tuple[str, ...]:
     """The files that a session's record lists; none when it is absent or damaged, for then it is made anew."""
     try:
-        return tuple(_read_record(path).get("files", ()))
+        return tuple(read_record(path).get("files", ()))
     except InputError:
         return ()
 
 
 def _refuse_foreign(description: Path) -> None:
-    found = _read_record(description)
-    makers = [str(entry.get("Name")) for entry in found.get("GeneratedBy", ()) if isinstance(entry, dict)]
-    if "smallvessel" not in makers:
+    makers = read_record(description).get("GeneratedBy", ())
+    if "smallvessel" not in [str(entry.get("Name")) for entry in makers if isinstance(entry, dict)]:
         raise InputError(
             f"a data set in the output folder that smallvessel did not make, {description}",
             "a new folder or that of an earlier run",
@@ -270,7 +293,8 @@ def _refuse_foreign(description: Path) -> None:
         )
 
 
-def _read_record(path: Path) -> dict[str, Any]:
+def read_record(path: Path) -> dict[str, Any]:
+    """Read a JSON file that smallvessel wrote; an error that says what to do when it cannot be."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(record, dict):
@@ -290,6 +314,15 @@ def _images(result: SessionResult, probability: bool) -> Iterator[tuple[Path, Vo
     for marker, found in result.segmentation.markers.items():
         if isinstance(found, MarkerMap):
             yield from _marker_images(result, marker, found, probability)
+    anatomy, reference = prepared.anatomy, prepared.reference
+    for label, mask, what in (
+        ("brain", anatomy.brain, "Brain with ventricles and the fluid of the sulci"),
+        ("intracranial", anatomy.intracranial, "Brain and all fluid inside the skull"),
+        ("right", anatomy.right, "Right hemisphere, meaningful inside the brain"),
+    ):
+        sidecar = _sidecar(result, reference, f"{what}, on the analysis grid.", "Brain", "1mm")
+        yield files.image(reference, f"label-{label}_mask", "1mm"), mask, sidecar
+    yield _lobes_path(result), anatomy.lobes, _sidecar(result, reference, "Lobes, on the analysis grid.", grid="1mm")
     description = f"Anatomical structures; the right side has the code of the left plus {RIGHT_OFFSET}."
     yield _anatomy_path(result), _anatomy_codes(result), _sidecar(result, prepared.reference, description, grid="1mm")
 
@@ -340,32 +373,16 @@ def _anatomy_path(result: SessionResult) -> Path:
     return session_files(result.id).image(result.prepared.reference, "desc-anatomy_dseg", "1mm")
 
 
+def _lobes_path(result: SessionResult) -> Path:
+    return session_files(result.id).image(result.prepared.reference, "desc-lobes_dseg", "1mm")
+
+
 def _anatomy_codes(result: SessionResult) -> LabelMap:
     anatomy = result.prepared.anatomy
     codes = anatomy.structures.data.copy()
     sided = ~np.isin(codes, [int(structure) for structure in UNSIDED])
     codes[sided & anatomy.right.data] += RIGHT_OFFSET
     return LabelMap(codes, anatomy.structures.grid)
-
-
-def _anatomy_lookup() -> Iterator[tuple[str, ...]]:
-    for structure, info in STRUCTURES.items():
-        colour = _colour(structure)
-        if structure in UNSIDED:
-            yield str(int(structure)), info.name, colour
-        else:
-            yield str(int(structure)), f"left {info.name}", colour
-    for structure, info in STRUCTURES.items():
-        if structure not in UNSIDED:
-            yield str(int(structure) + RIGHT_OFFSET), f"right {info.name}", _colour(structure)
-
-
-def _colour(structure: Structure) -> str:
-    """Hues spread by the golden angle, so that neighbours in the table differ; background black."""
-    if structure is Structure.BACKGROUND:
-        return "#000000"
-    r, g, b = colorsys.hsv_to_rgb(int(structure) * 0.381966 % 1.0, 0.35 if structure in VENTRICLES else 0.6, 0.9)
-    return f"#{round(r * 255):02x}{round(g * 255):02x}{round(b * 255):02x}"
 
 
 def _matrix_text(transform: Transform) -> str:

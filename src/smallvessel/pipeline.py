@@ -12,7 +12,7 @@ from .measure import measure_session
 from .prepare import prepare_session
 from .provenance import Journal, make_provenance, peak_memory_mb
 from .records import SessionFailure, SessionId, SessionResult, SessionSource
-from .report import write_report
+from .report import take_images, write_pdf, write_report, write_thumbnail
 from .segment import segment_markers
 
 
@@ -54,8 +54,12 @@ def process_session(source: SessionSource, out: Path, settings: Settings) -> Ses
             written = write_session(result, out, settings.write_probability)
         if settings.write_report:
             with journal.stage("report"):
-                write_report(result, out / files.report)
-            written = (*written, files.report)
+                images = take_images({sequence: image.volume for sequence, image in session.images.items()}, prepared)
+                write_report(result, images, out / files.report)
+                write_thumbnail(result, images, out / files.thumbnail)
+                if settings.write_pdf:
+                    write_pdf(result, images, out / files.pdf)
+            written = (*written, files.report, files.thumbnail, *((files.pdf,) if settings.write_pdf else ()))
         provenance = replace(provenance, timings_s=journal.timings_s, peak_memory_mb=peak_memory_mb())
         finish_session(replace(result, provenance=provenance), out, written)
         return source.id

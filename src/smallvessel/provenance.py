@@ -158,6 +158,7 @@ def make_provenance(
         methods=methods_paragraph(prepared, segmentation),
         log=tuple(journal.sentences),
         sources={str(sequence): bids_uri(image.path, session.id) for sequence, image in session.images.items()},
+        traits=traits,
     )
 
 

@@ -336,17 +336,41 @@ class Provenance:
     methods: str
     log: tuple[str, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict)
+    traits: Traits = UNKNOWN
+
+
+@dataclass(frozen=True)
+class Review:
+    """What a person changed in a session's lesions, who and when.
+
+    Attributes
+    ----------
+    reviewer : str
+    saved_at, applied_at : str
+        ISO 8601; when the review was saved, and when it was applied.
+    source : str
+        Name and SHA-256 of the review or of the corrected mask.
+    changes : tuple of str
+        Sentences.
+    """
+
+    reviewer: str
+    saved_at: str
+    applied_at: str
+    source: str
+    changes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class SessionResult:
-    """Everything known about one session after a run."""
+    """Everything known about one session after a run and, perhaps, after reviews by people."""
 
     id: SessionId
     prepared: Prepared
     segmentation: Segmentation
     measurements: Measurements
     provenance: Provenance
+    reviews: tuple[Review, ...] = ()
 
 
 @dataclass(frozen=True)

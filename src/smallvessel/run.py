@@ -123,6 +123,7 @@ def run_sessions(
     """
     from . import __version__
     from .provenance import model_versions
+    from .report import write_index
 
     sources = tuple(sources)
     if jobs is not None and jobs < 1:
@@ -135,7 +136,9 @@ def run_sessions(
         outcomes[outcome.id] = outcome
         if notify:
             notify(outcome)
-    rebuild_tables(out)
+    records = rebuild_tables(out)
+    if settings.write_report:
+        write_index(out, records)
     ordered = [outcomes[source.id] for source in sources]
     return RunSummary(
         completed=tuple(outcome.id for outcome in ordered if outcome.status == "completed"),

@@ -1,5 +1,7 @@
 """The anatomical structures that the anatomy network tells apart: one table for learning, preparing and measuring."""
 
+import colorsys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -62,3 +64,27 @@ VENTRICLES = (Structure.LATERAL_VENTRICLE, Structure.THIRD_VENTRICLE, Structure.
 
 RIGHT_OFFSET = 100
 """In ``_dseg`` files a structure on the right side has its code plus this offset; left and midline have the plain code."""
+
+UNSIDED = (Structure.BACKGROUND, Structure.CSF, Structure.THIRD_VENTRICLE, Structure.FOURTH_VENTRICLE, Structure.BRAINSTEM)
+"""Structures that have no side in ``_dseg`` files."""
+
+
+def lookup_rows() -> Iterator[tuple[str, ...]]:
+    """Code, name and colour of every structure in ``_dseg`` files, the left ones and those of the midline first."""
+    for structure, info in STRUCTURES.items():
+        colour = _colour(structure)
+        if structure in UNSIDED:
+            yield str(int(structure)), info.name, colour
+        else:
+            yield str(int(structure)), f"left {info.name}", colour
+    for structure, info in STRUCTURES.items():
+        if structure not in UNSIDED:
+            yield str(int(structure) + RIGHT_OFFSET), f"right {info.name}", _colour(structure)
+
+
+def _colour(structure: Structure) -> str:
+    """Hues spread by the golden angle, so that neighbours in the table differ; background black."""
+    if structure is Structure.BACKGROUND:
+        return "#000000"
+    r, g, b = colorsys.hsv_to_rgb(int(structure) * 0.381966 % 1.0, 0.35 if structure in VENTRICLES else 0.6, 0.9)
+    return f"#{round(r * 255):02x}{round(g * 255):02x}{round(b * 255):02x}"

@@ -5,10 +5,13 @@ Numbers are rounded here, once, so that the same result always gives the same te
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from .markers import MARKERS, Marker
+from .participants import UNKNOWN
 from .records import Burden, Check, Lesion, MarkerMeasures, NotAssessed, Provenance, Score, SessionResult, Status
 from .scales import DETAILS, SCALES
 
@@ -68,6 +71,11 @@ def lesion_rows(lesions: Iterable[Lesion]) -> Iterator[tuple[str, ...]]:
         )
 
 
+def lesions_digest(lesions: Iterable[Lesion]) -> str:
+    """SHA-256 of the lesions as they are written: tells whether a review was made on these very lesions."""
+    return hashlib.sha256(tsv(tuple(LESION_COLUMNS), lesion_rows(lesions)).encode()).hexdigest()
+
+
 def worst_status(checks: Iterable[Check]) -> Status:
     """The session's quality: the worst of its checks."""
     found = {check.status for check in checks}
@@ -94,6 +102,7 @@ def session_record(result: SessionResult) -> dict[str, Any]:
         "z": _burden_record(measured.burden),
         "qc": {"status": worst_status(prepared.checks), "checks": [_check_record(check) for check in prepared.checks]},
         "provenance": _provenance_record(result.provenance),
+        **({"reviews": [asdict(review) | {"changes": list(review.changes)} for review in result.reviews]} if result.reviews else {}),
     }
 
 
@@ -149,6 +158,8 @@ def measures_table(records: Sequence[Mapping[str, Any]]) -> tuple[Columns, list[
                 columns[f"{prefix}{_z_column(part)}"] = {"Description": f"Z score of the {kind} of {what}; reference: {', '.join(names)}"}
     columns["qc_status"] = {"Description": "Worst of the session's quality checks", "Levels": dict(QC_LEVELS)}
     columns["software_version"] = {"Description": "Version of smallvessel that measured this session"}
+    if any("reviews" in record for record in records):
+        columns["reviewed_by"] = {"Description": "Who reviewed the lesions; n/a for a session as it was measured"}
     rows = [tuple(_text(values.get(column)) for column in columns) for values in map(_table_values, records)]
     return columns, rows
 
@@ -157,6 +168,7 @@ def _table_values(record: Mapping[str, Any]) -> dict[str, Any]:
     values = {name: record[name] for name in ("participant_id", "session_id", "icv_ml", "brain_ml")}
     values |= {"sequences": "+".join(record["sequences"]), "qc_status": record["qc"]["status"]}
     values["software_version"] = record["provenance"]["version"]
+    values["reviewed_by"] = ", ".join(dict.fromkeys(review["reviewer"] for review in record.get("reviews", ()))) or None
     for kind, prefix in Z_PREFIX.items():
         values |= {f"{prefix}{_z_column(part)}": z for part, z in record.get("z", {}).get(kind, {}).items()}
     values |= {scale: score.get("value") for scale, score in record.get("scores", {}).items()}
@@ -252,4 +264,5 @@ def _provenance_record(made: Provenance) -> dict[str, Any]:
         "peak_memory_mb": round(made.peak_memory_mb),
         "methods": made.methods,
         "log": list(made.log),
+        **({"traits": asdict(made.traits)} if made.traits != UNKNOWN else {}),
     }

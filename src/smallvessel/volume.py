@@ -148,6 +148,10 @@ class Transform:
     def inverse(self) -> Transform:
         return Transform(np.asarray(np.linalg.inv(self.matrix), np.float64))
 
+    def move(self, grid: Grid) -> Grid:
+        """The same voxels in the target's world."""
+        return Grid(grid.shape, self.matrix @ grid.affine)
+
 
 ArrayT = TypeVar("ArrayT", bound=np.generic)
 
@@ -203,19 +207,15 @@ def require_same_grid(a: Volume | Mask | LabelMap, b: Volume | Mask | LabelMap) 
     """Refuse two images on different grids, with both grids named."""
     if not a.grid.same_as(b.grid):
         one, other = (f"{image.grid.shape} at {np.round(image.grid.spacing_mm, 3)} mm" for image in (a, b))
-        raise GeometryError(
-            f"two images on different grids, {one} and {other}",
-            "the same grid",
-            "resample one onto the other's grid first",
-        )
+        raise GeometryError(f"two images on different grids, {one} and {other}", "the same grid", "resample one onto the other's grid")
 
 
 def canonical_grid(grid: Grid) -> Grid:
     """The same voxels with axes permuted and flipped to the closest RAS+ order."""
     orientation = nib.io_orientation(grid.affine)
     inverse = nib.orientations.inv_ornt_aff(orientation, grid.shape)
-    shape = tuple(int(grid.shape[int(np.flatnonzero(orientation[:, 0] == axis)[0])]) for axis in range(3))
-    return Grid((shape[0], shape[1], shape[2]), grid.affine @ inverse)
+    x, y, z = (int(grid.shape[int(np.flatnonzero(orientation[:, 0] == axis)[0])]) for axis in range(3))
+    return Grid((x, y, z), grid.affine @ inverse)
 
 
 def reorder_axes(image: ImageT, grid: Grid) -> ImageT:

@@ -4,24 +4,30 @@ import base64
 import re
 from dataclasses import replace
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from painted import paint_result
+from painted import paint_images, paint_result
+from phantoms import head_image, make_grid
+from smallvessel.config import MeasureSettings
+from smallvessel.errors import InputError
 from smallvessel.markers import Marker, Sequence
+from smallvessel.measure import measure_session
 from smallvessel.records import MarkerMap, Native
-from smallvessel.report import figures
-from smallvessel.report.figures import Plane, Window
-from smallvessel.volume import Grid, Transform
+from smallvessel.report import drawing, figures, read_images, write_report
+from smallvessel.report.drawing import Plane, Window
+from smallvessel.report.images import take_images
+from smallvessel.volume import Grid, Mask, Transform, Volume, resample
 
 GRID = Grid((20, 24, 16), np.diag([2.0, 2.0, 3.0, 1.0]))
 WHOLE = {Plane.AXIAL: Window((0, 0), (20, 24)), Plane.CORONAL: Window((0, 0), (20, 16)), Plane.SAGITTAL: Window((0, 0), (24, 16))}
 
 
-def pixels(picture: figures.Picture) -> NDArray[np.uint8]:
+def pixels(picture: drawing.Picture) -> NDArray[np.uint8]:
     return np.asarray(Image.open(BytesIO(base64.b64decode(picture.uri.split(",")[1]))).convert("L"))
 
 
@@ -41,7 +47,7 @@ def vertices(path: str) -> NDArray[np.float64]:
 def test_pictures_are_in_radiological_convention(plane: Plane, bright: tuple[int, int, int], left_half: bool, top_half: bool) -> None:
     grey = np.zeros(GRID.shape, np.uint8)
     grey[tuple(slice(i - 1, i + 2) for i in bright)] = 255
-    shown = pixels(figures.draw(grey, GRID, plane, bright[plane.axis], WHOLE[plane], ""))
+    shown = pixels(drawing.draw(grey, GRID, plane, bright[plane.axis], WHOLE[plane], ""))
     row, column = np.unravel_index(int(np.argmax(shown)), shown.shape)
     assert (column < shown.shape[1] / 2) == left_half
     assert (row < shown.shape[0] / 2) == top_half
@@ -52,8 +58,8 @@ def test_outline_encloses_exactly_the_pixels_of_the_mask(plane: Plane) -> None:
     mask = np.zeros(GRID.shape, bool)
     mask[12:16, 3:9, 5:8] = True
     index = {Plane.AXIAL: 6, Plane.CORONAL: 5, Plane.SAGITTAL: 13}[plane]
-    shown = figures.draw(255 * mask.astype(np.uint8), GRID, plane, index, WHOLE[plane], "")
-    line = vertices(figures.outline(mask, GRID, plane, index, WHOLE[plane], "#fff").path)
+    shown = drawing.draw(255 * mask.astype(np.uint8), GRID, plane, index, WHOLE[plane], "")
+    line = vertices(drawing.outline(mask, GRID, plane, index, WHOLE[plane], "#fff").path)
     rows, columns = np.nonzero(pixels(shown) > 127)
     step = np.array([shown.width_mm, shown.height_mm]) / pixels(shown).shape[::-1]
     np.testing.assert_allclose(line.min(axis=0), np.array([columns.min(), rows.min()]) * step, atol=0.06)
@@ -62,7 +68,7 @@ def test_outline_encloses_exactly_the_pixels_of_the_mask(plane: Plane) -> None:
 
 def test_window_beyond_the_grid_is_black_and_keeps_its_size() -> None:
     grey = np.full(GRID.shape, 200, np.uint8)
-    shown = figures.draw(grey, GRID, Plane.AXIAL, 0, Window((-5, -5), (10, 10)), "")
+    shown = drawing.draw(grey, GRID, Plane.AXIAL, 0, Window((-5, -5), (10, 10)), "")
     assert pixels(shown).shape == (10, 10)
     assert (shown.width_mm, shown.height_mm) == (20.0, 20.0)
     # Radiological: the part beyond the grid lies at the patient's left and back, the lower right of the picture.
@@ -73,31 +79,37 @@ def test_window_beyond_the_grid_is_black_and_keeps_its_size() -> None:
 def test_fullest_slices_are_apart_and_never_empty() -> None:
     mask = np.zeros(GRID.shape, bool)
     mask[:5, :5, 3] = mask[:4, :5, 4] = mask[:3, :5, 10] = True
-    assert figures.fullest_slices(mask, Plane.AXIAL, 6, 3) == [3, 10]
-    assert figures.fullest_slices(mask, Plane.AXIAL, 1, 3) == [3]
-    assert figures.fullest_slices(np.zeros(GRID.shape, bool), Plane.AXIAL, 3, 1) == []
+    assert drawing.fullest_slices(mask, Plane.AXIAL, 6, 3) == [3, 10]
+    assert drawing.fullest_slices(mask, Plane.AXIAL, 1, 3) == [3]
+    assert drawing.fullest_slices(np.zeros(GRID.shape, bool), Plane.AXIAL, 3, 1) == []
 
 
 def test_thick_slices_are_shown_in_their_own_plane() -> None:
-    prepared = paint_result().prepared
-    assert figures.viewing_plane(prepared, Sequence.FLAIR) is Plane.AXIAL
-    sagittal = Grid((30, 40, 20), np.array([[0, 0, 6.0, 0], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1.0]]))
-    native = {**prepared.native, Sequence.FLAIR: Native(sagittal, prepared.anatomy.brain, Transform.identity())}
-    assert figures.viewing_plane(replace(prepared, native=native), Sequence.FLAIR) is Plane.SAGITTAL
+    result = paint_result()
+    assert figures.prepare_canvas(paint_images(result)[Sequence.FLAIR], result.prepared).plane is Plane.AXIAL
+    sagittal = make_grid((50, 16, 41), (4.0, 10.0, 4.0), "PLS")
+    image = head_image(sagittal, Sequence.FLAIR)
+    native = {Sequence.FLAIR: Native(sagittal, Mask(np.ones(sagittal.shape, bool), sagittal), Transform.identity())}
+    (thick,) = take_images({Sequence.FLAIR: image}, replace(result.prepared, native=native)).values()
+    assert figures.prepare_canvas(thick, result.prepared).plane is Plane.SAGITTAL
 
 
 def test_close_up_is_centred_on_its_lesion() -> None:
     result = paint_result()
     found = result.segmentation.markers[Marker.CMB]
     assert isinstance(found, MarkerMap)
-    greys = {sequence: figures.display(result.prepared, sequence) for sequence in Sequence}
-    plain, outlined, *others = figures.lesion_pictures(result.prepared, found, 2, greys, 40.0)
+    canvases = {sequence: figures.prepare_canvas(image, result.prepared) for sequence, image in paint_images(result).items()}
+    canvas = canvases.pop(Sequence.SWI)
+    mask = figures.native_mask_on(canvas, found, result.prepared)
+    lesion = resample(found.labels, canvas.grid).data == 2
+    plain, outlined, *others = figures.lesion_pictures(canvas, mask, lesion, "#fff", canvases.values(), 40.0)
     assert [picture.title for picture in (plain, outlined, *others)] == ["SWI", "SWI", "FLAIR", "T1w", "T2w"]
     assert not plain.outlines
     middle = (vertices(outlined.outlines[0].path).min(axis=0) + vertices(outlined.outlines[0].path).max(axis=0)) / 2
     np.testing.assert_allclose(middle, [20.0, 20.0], atol=4.0)
     centre = pixels(plain).shape[0] // 2
     assert pixels(plain)[centre, centre] < pixels(plain).mean() / 2  # a microbleed is dark
+    assert all(pixels(other)[centre, centre] > pixels(other).mean() / 2 for other in others)  # and seen on SWI alone
 
 
 def test_signs_of_the_map_lie_at_the_centroids() -> None:
@@ -108,3 +120,62 @@ def test_signs_of_the_map_lie_at_the_centroids() -> None:
     x, _ = vertices(sign.path)[0]
     brain = vertices(axial.outlines[0].path)
     assert x == pytest.approx((brain[:, 0].min() + brain[:, 0].max()) / 2 - 40.0, abs=4.0)  # the patient's right is on the left
+
+
+@pytest.mark.parametrize(("x_mm", "side"), [(-40.0, "left"), (40.0, "right")])
+def test_left_is_left_in_slices_and_map(x_mm: float, side: str) -> None:
+    result = paint_result(lesions={Marker.CMB: (((x_mm, 10.0, 25.0), 5.0),)})
+    (lesion,) = measure_session(result.prepared, result.segmentation, MeasureSettings()).lesions
+    assert lesion.side == side
+    found = result.segmentation.markers[Marker.CMB]
+    assert isinstance(found, MarkerMap)
+    canvas = figures.prepare_canvas(paint_images(result)[Sequence.SWI], result.prepared)
+    mask = figures.native_mask_on(canvas, found, result.prepared)
+    shown = figures.marker_pictures(canvas, found, mask, 1, None)[0]
+    projected = figures.map_pictures(result.prepared, {Marker.CMB: found}, (lesion,))[0]
+    for picture in (shown, projected):
+        place = vertices(next(line.path for line in picture.outlines if line.style in ("contour", "sign")))[:, 0].mean()
+        assert (picture.left, picture.right) == ("R", "L")
+        assert (place > picture.width_mm / 2) == (side == "left")
+
+
+def test_slices_keep_the_resolution_of_acquisition() -> None:
+    result = paint_result()
+    fine = make_grid((164, 200, 20), (1.0, 1.0, 8.0), "LPS")
+    native = {Sequence.FLAIR: Native(fine, Mask(np.ones(fine.shape, bool), fine), Transform.identity())}
+    prepared = replace(result.prepared, native=native)
+    (image,) = take_images({Sequence.FLAIR: head_image(fine, Sequence.FLAIR)}, prepared).values()
+    canvas = figures.prepare_canvas(image, prepared)
+    assert canvas.grid.spacing_mm.tolist() == [1.0, 1.0, 8.0]
+    found = result.segmentation.markers[Marker.WMH]
+    assert isinstance(found, MarkerMap)
+    shown = figures.marker_pictures(canvas, found, np.zeros(canvas.grid.shape, bool), 1, None)[0]
+    assert pixels(shown).shape == (shown.height_mm, shown.width_mm)
+
+
+def test_images_come_back_from_a_report_as_they_went_in(tmp_path: Path) -> None:
+    result = paint_result()
+    images = paint_images(result)
+    write_report(result, images, tmp_path / "report.html")
+    again = read_images(tmp_path / "report.html")
+    assert list(again) == list(images)
+    for sequence, image in images.items():
+        assert np.array_equal(again[sequence].data, image.data)
+        assert again[sequence].grid == image.grid
+        assert (again[sequence].black, again[sequence].white) == (image.black, image.white)
+    (tmp_path / "other.html").write_text("<html></html>")
+    with pytest.raises(InputError, match="carries no images"):
+        read_images(tmp_path / "other.html")
+
+
+def test_a_lost_slice_is_seen_in_the_signal() -> None:
+    result = paint_result()
+    data = result.prepared.images[Sequence.FLAIR].data.copy()
+    data[:, :, 20] *= 0.2
+    images = take_images({**result.prepared.images, Sequence.FLAIR: Volume(data, result.prepared.grid)}, result.prepared)
+    damaged, whole = (
+        figures.plot_signal(images[sequence], figures.prepare_canvas(images[sequence], result.prepared))
+        for sequence in (Sequence.FLAIR, Sequence.T1W)
+    )
+    assert damaged.lowest < 0.5
+    assert whole.lowest > 0.6

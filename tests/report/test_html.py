@@ -1,5 +1,8 @@
 """The report is one safe, complete, self-contained page for every outcome of a session."""
 
+import base64
+import hashlib
+import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -7,14 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from painted import paint_result
+from painted import paint_images, paint_result
 from smallvessel.markers import Marker, Sequence
-from smallvessel.records import Check, NotAssessed, Status
-from smallvessel.report import write_report
-from smallvessel.report.html import format_ml, render_report
+from smallvessel.records import Check, NotAssessed, SessionResult, Status
+from smallvessel.report import html, write_report
+from smallvessel.report.html import NIIVUE, render_report
+from smallvessel.report.sections import format_ml
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)> \"quoted\" & 'single' {{ 7*7 }}"
-VOID = {"meta", "input", "br", "image", "path"}
+VOID = {"meta", "input", "br", "image"}
+
+
+def render(result: SessionResult) -> str:
+    return render_report(result, paint_images(result))
 
 
 class Page(HTMLParser):
@@ -42,7 +50,7 @@ class Page(HTMLParser):
             self.unbalanced.append(tag)
 
     def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] != "style":
+        if self.open and self.open[-1] not in ("style", "script"):
             self.text += data
 
     def ids(self) -> set[str | None]:
@@ -51,11 +59,11 @@ class Page(HTMLParser):
 
 def test_everything_found_is_on_the_page() -> None:
     result = paint_result()
-    page = Page(render_report(result))
+    page = Page(render(result))
     assert page.unbalanced == []
     assert page.open == []
     assert {"found", "wmh", "lacune", "epvs", "cmb", "regions", "quality", "anatomy", "how", "origin"} <= page.ids()
-    assert "not-assessed" not in page.ids()
+    assert re.findall(r"Z scores ?no reference cohort was given", page.text)
     for marker, measured in result.measurements.markers.items():
         assert not isinstance(measured, NotAssessed)
         assert f"{format_ml(measured.volume_ml)} mL in {measured.count} lesion" in page.text, marker
@@ -73,30 +81,40 @@ def test_everything_found_is_on_the_page() -> None:
 
 
 def test_the_page_needs_nothing_from_outside() -> None:
-    html = render_report(paint_result())
+    html = render(paint_result())
     page = Page(html)
     addresses = [value for _, attrs in page.tags for name, value in attrs.items() if name in ("href", "src", "xlink:href")]
     assert any(address and address.startswith("data:image/jpeg") for address in addresses)
     assert all(address and address.startswith(("data:image/", "#")) for address in addresses)
-    assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in page.tags}
-    assert "url(" not in html
-    assert "default-src 'none'" in html
+    assert not {"link", "iframe", "object"} & {tag for tag, _ in page.tags}
+    assert not any("src" in attrs for tag, attrs in page.tags if tag == "script")
     assert len(html) < 4e6
+
+
+def test_only_the_scripts_of_the_package_may_run() -> None:
+    html = render(paint_result())
+    (policy,) = re.findall(r"default-src 'none';.*script-src ([^\"]*)\"", html.replace("&#39;", "'"))
+    scripts = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
+    hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    assert len(scripts) == 4
+    assert policy == " ".join(f"'sha256-{name}'" for name in hashes)
 
 
 def test_hostile_texts_are_shown_and_never_run() -> None:
     check = Check(HOSTILE, 1.0, HOSTILE, HOSTILE, "fail", HOSTILE)
     result = paint_result(log=(HOSTILE,), subject=HOSTILE, checks=(check,), methods=HOSTILE, icv_ml=NotAssessed(HOSTILE))
-    page = Page(render_report(result))
+    html = render(result)
+    page = Page(html)
     assert page.unbalanced == []
-    assert not {"script", "img"} & {tag for tag, _ in page.tags}
+    assert "img" not in {tag for tag, _ in page.tags}
+    assert "alert(1)" not in "".join(re.findall(r"<script>(.*?)</script>", html, re.DOTALL))
     assert not any(name.startswith("on") for _, attrs in page.tags for name in attrs)
     assert page.text.count("<script>alert(1)</script>") >= 6
     assert "{{ 7*7 }}" in page.text
 
 
 def test_nothing_assessed_says_so_and_shows_no_zero() -> None:
-    page = Page(render_report(paint_result(why_not="the FLAIR <has> no contrast", icv_ml=NotAssessed("the skull is missing"))))
+    page = Page(render(paint_result(why_not="the FLAIR <has> no contrast", icv_ml=NotAssessed("the skull is missing"))))
     assert page.text.count("not assessed: the FLAIR <has> no contrast") == 4
     assert "No marker was assessed" in page.text
     assert "Intracranial n/a" in page.text
@@ -106,7 +124,7 @@ def test_nothing_assessed_says_so_and_shows_no_zero() -> None:
 
 
 def test_no_lesions_is_told_apart_from_not_assessed() -> None:
-    page = Page(render_report(paint_result(lesions={}, checks=())))
+    page = Page(render(paint_result(lesions={}, checks=())))
     assert page.text.count("None found on") == 4
     assert page.text.count("3 slices for checking") == 4
     assert "not assessed:" not in page.text
@@ -116,7 +134,7 @@ def test_no_lesions_is_told_apart_from_not_assessed() -> None:
 @pytest.mark.parametrize("sequence", list(Sequence))
 def test_a_single_sequence_names_what_it_cannot_show(sequence: Sequence) -> None:
     result = paint_result(sequences=(sequence,))
-    page = Page(render_report(result))
+    page = Page(render(result))
     missing = [marker for marker, found in result.measurements.markers.items() if isinstance(found, NotAssessed)]
     assert 0 < len(missing) < len(Marker)
     assert page.text.count("not assessed:") == len(missing)
@@ -126,8 +144,8 @@ def test_a_single_sequence_names_what_it_cannot_show(sequence: Sequence) -> None
 def test_the_worst_check_decides_and_stands_on_top() -> None:
     told: dict[Status, str] = {"warn": "second", "fail": "first", "pass": "third"}
     checks = tuple(Check(status, 1.0, "", "limit", status, message) for status, message in told.items())
-    text = Page(render_report(paint_result(checks=checks))).text
-    assert "Quality ✕ fail" in text
+    text = Page(render(paint_result(checks=checks))).text
+    assert re.search(r"✕ fail ?quality", text)
     assert text.index("first") < text.index("second") < text.index("third")
 
 
@@ -135,25 +153,41 @@ def test_lesions_that_span_regions_are_counted_and_their_volume_is_explained() -
     result = paint_result()
     wmh = result.measurements.markers[Marker.WMH]
     assert not isinstance(wmh, NotAssessed)
-    assert "Divided:" not in render_report(result)
+    assert "Divided:" not in render(result)
     spanning = replace(wmh, region_count={**wmh.region_count, "confluent": 2})
     measurements = replace(result.measurements, markers={**result.measurements.markers, Marker.WMH: spanning})
-    text = Page(render_report(replace(result, measurements=measurements))).text
+    text = Page(render(replace(result, measurements=measurements))).text
     assert re.search(r"confluent ?divided ?2", text)
     assert "Divided: these lesions are counted" in text
     none = replace(wmh, region_count={**wmh.region_count, "confluent": 0})
     measurements = replace(result.measurements, markers={**result.measurements.markers, Marker.WMH: none})
-    assert "Divided:" not in render_report(replace(result, measurements=measurements))
+    assert "Divided:" not in render(replace(result, measurements=measurements))
 
 
 def test_same_result_same_page_written_whole(tmp_path: Path) -> None:
     result = paint_result()
     path = tmp_path / "new" / "sub-01.html"
-    write_report(result, path)
-    assert path.read_text(encoding="utf-8") == render_report(result)
+    write_report(result, paint_images(result), path)
+    assert path.read_text(encoding="utf-8") == render(result)
     assert [entry.name for entry in path.parent.iterdir()] == ["sub-01.html"]
 
 
 @pytest.mark.parametrize(("volume_ml", "shown"), [(0.0, "0"), (0.0002, "0.001"), (0.0123, "0.012"), (0.5, "0.50"), (13.27, "13.3")])
 def test_small_volumes_are_never_shown_as_zero(volume_ml: float, shown: str) -> None:
     assert format_ml(volume_ml) == shown
+
+
+def test_the_vendored_viewer_is_the_one_that_was_fetched() -> None:
+    vendor = NIIVUE.parent
+    about = json.loads((vendor / "niivue.json").read_text(encoding="utf-8"))
+    assert hashlib.sha256(NIIVUE.read_bytes()).hexdigest() == about["sha256"]
+    assert "BSD 2-Clause" in (vendor / "niivue-LICENSE.txt").read_text(encoding="utf-8")
+
+
+def test_a_script_cannot_end_its_element(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "evil.js").write_text('const a = "</script><!--";')
+    monkeypatch.setattr(html, "TEMPLATES", tmp_path)
+    text = html.script_text("evil.js")
+    assert "</script" not in text
+    assert "<!--" not in text
+    assert str(html.plain_json({"a": "</script>&"})) == '{"a": "\\u003c/script>\\u0026"}'

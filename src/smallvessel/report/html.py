@@ -1,126 +1,127 @@
-"""One self-contained HTML page per session: no script, no external resource, every text escaped."""
+"""One self-contained HTML page per session: no external resource, every text escaped, only its own scripts may run."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
-import statistics
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ..derivatives import write_text
-from ..markers import MARKERS, Marker, MarkerInfo, Sequence
-from ..records import Burden, Check, Lesion, MarkerMap, MarkerMeasures, NotAssessed, Score, SessionResult, Status
-from ..scales import SCALES
-from ..tables import worst_status
-from . import figures
-from .figures import Picture
+from markupsafe import Markup
 
-N_SLICES = {Marker.WMH: 6, Marker.LACUNE: 2, Marker.EPVS: 4, Marker.CMB: 2}
-N_CROPS = {Marker.WMH: 0, Marker.LACUNE: 6, Marker.EPVS: 4, Marker.CMB: 6}
-"""Of the most confident lesions."""
-CROP_MM = 32.0
-RING_MM = {Marker.LACUNE: 8.0, Marker.CMB: 7.0}
-N_LESION_ROWS = 60
+from ..derivatives import write_text
+from ..markers import Marker, Sequence
+from ..records import Burden, Check, MarkerMap, NotAssessed, Score, SessionResult, Status
+from ..scales import SCALES
+from ..tables import lesions_digest, worst_status
+from . import figures
+from .images import GreyImage, encode_image, encode_labels
+from .sections import MarkerSection, by_confidence, describe_marker, format_ml, place_of, summarise, z_text
+
+TEMPLATES = Path(__file__).parent / "template"
+NIIVUE = Path(__file__).parent / "vendor" / "niivue.umd.js"
 LIKELY = 0.05
 """Other grades of a score are named from this probability on."""
 STATUS_RANK: dict[Status, int] = {"pass": 0, "warn": 1, "fail": 2}
 
 
-@dataclass(frozen=True)
-class RegionRow:
-    """One region of one marker; ``share`` is its part of the marker's volume, 0 to 1."""
-
-    region: str
-    volume: str
-    count: int
-    left: int
-    right: int
-    share: float
-
-
-@dataclass(frozen=True)
-class Crop:
-    """One lesion, close up."""
-
-    lesion: Lesion
-    place: str
-    pictures: list[Picture]
-
-
-@dataclass(frozen=True)
-class MarkerSection:
-    """Everything the page shows about one marker; ``why_not`` is empty when it was assessed."""
-
-    info: MarkerInfo
-    sign: str
-    why_not: str
-    volume: str = "n/a"
-    count: str = "n/a"
-    volume_range: str = ""
-    count_range: str = ""
-    largest: str = "–"
-    confidence: str = "–"
-    rated_on: str = ""
-    plane: str = ""
-    regions: tuple[RegionRow, ...] = ()
-    mars: tuple[tuple[str, int], ...] = ()
-    slices: tuple[Picture, ...] = ()
-    crops: tuple[Crop, ...] = ()
-
-
-def write_report(result: SessionResult, path: Path) -> None:
+def write_report(result: SessionResult, images: Mapping[Sequence, GreyImage], path: Path) -> None:
     """Write a session's report, atomically.
 
     Parameters
     ----------
     result : SessionResult
+    images : mapping of Sequence to GreyImage
+        What is shown, see :func:`smallvessel.report.images.take_images`.
     path : Path
         The HTML file; its folder is made.
     """
-    write_text(path, render_report(result))
+    write_text(path, render_report(result, images))
 
 
-def render_report(result: SessionResult) -> str:
-    """The report as HTML."""
+def render_report(result: SessionResult, images: Mapping[Sequence, GreyImage], printed: bool = False) -> str:
+    """The report as HTML; ``printed`` without the viewer, its scripts and its images."""
+    content = _page(result, images)
+    if printed:
+        return render_page("report.html", (), {**content, "printed": True, "images": [], "masks": []})
+    return render_page("report.html", ("niivue", "tables.js", "viewer.js", "review.js"), {**content, "printed": False})
+
+
+def render_page(template: str, scripts: tuple[str, ...], content: Mapping[str, Any]) -> str:
+    """A page of its template with styles and scripts inside; a policy in its head lets no other script run."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    return environment.get_template("template.html").render(**_page(result))
+    texts = {name: script_text(name) for name in scripts}
+    hashes = " ".join(f"'sha256-{_sha256(text)}'" for text in texts.values())
+    policy = f"default-src 'none'; img-src data: blob: 'self' file:; style-src 'unsafe-inline'; script-src {hashes}"
+    styles = Markup((TEMPLATES / "report.css").read_text(encoding="utf-8"))
+    return environment.get_template(template).render(
+        **content, policy=policy, styles=styles, scripts=[Markup(text) for text in texts.values()]
+    )
 
 
-def _page(result: SessionResult) -> dict[str, Any]:
+@cache
+def script_text(name: str) -> str:
+    """A script as it can stand in a page: nothing in it ends its element."""
+    text = (NIIVUE if name == "niivue" else TEMPLATES / name).read_text(encoding="utf-8")
+    return "\n" + text.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+
+
+def plain_json(value: Any) -> Markup:
+    """JSON that can stand in a script element."""
+    return Markup(json.dumps(value, ensure_ascii=False, default=str).replace("<", "\\u003c").replace("&", "\\u0026"))
+
+
+def _sha256(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
+
+
+def _page(result: SessionResult, images: Mapping[Sequence, GreyImage]) -> dict[str, Any]:
     prepared, measurements, provenance = result.prepared, result.measurements, result.provenance
-    greys = {sequence: figures.display(prepared, sequence) for sequence in Sequence if sequence in prepared.images}
+    canvases = {sequence: figures.prepare_canvas(image, prepared) for sequence, image in images.items()}
+    landmarks = figures.find_landmarks(prepared)
     maps = {marker: found for marker in Marker if isinstance(found := result.segmentation.markers[marker], MarkerMap)}
-    sections = [_marker_section(result, marker, greys) for marker in Marker]
+    sections = [describe_marker(result, marker, canvases) for marker in Marker]
     icv = measurements.icv_ml
+    reference = canvases.get(prepared.reference)
     return {
         "id": str(result.id),
         "subject": result.id.subject,
         "session": result.id.session,
         "reference": str(prepared.reference),
-        "sequences": [(str(sequence), sequence in prepared.images) for sequence in Sequence],
+        "sequences": [(str(sequence), sequence in prepared.native) for sequence in Sequence],
         "brain_extracted": prepared.brain_extracted,
+        "summary": summarise(sections, measurements.scores),
         "markers": sections,
         "ranges": any(section.volume_range for section in sections),
         "assessed": [section for section in sections if not section.why_not],
         "not_assessed": [(section.info.name.capitalize(), section.why_not) for section in sections if section.why_not]
-        + ([("Intracranial volume", icv.reason)] if isinstance(icv, NotAssessed) else []),
+        + ([("Intracranial volume", icv.reason)] if isinstance(icv, NotAssessed) else [])
+        + [(SCALES[scale].name, score.reason) for scale, score in measurements.scores.items() if isinstance(score, NotAssessed)]
+        + ([("Z scores", measurements.burden.reason)] if isinstance(measurements.burden, NotAssessed) else []),
         "icv": "n/a" if isinstance(icv, NotAssessed) else f"{icv:.0f} mL",
         "brain": f"{measurements.brain_ml:.0f} mL",
         "scores": [(SCALES[scale], score, isinstance(score, Score), _chances(score)) for scale, score in measurements.scores.items()],
         "z_rows": _z_rows(measurements.burden),
         "z_reference": measurements.burden.reference if isinstance(measurements.burden, Burden) else "",
         "map": figures.map_pictures(prepared, maps, measurements.lesions) if maps else [],
-        "anatomy": [(str(sequence), figures.anatomy_pictures(prepared, sequence, grey)) for sequence, grey in greys.items()],
+        "viewer": plain_json(_viewer(result, images, sections)),
+        "images": [(str(sequence), encode_image(image)) for sequence, image in images.items()],
+        "masks": [(str(marker), encode_labels(found.labels)) for marker, found in maps.items()],
+        "anatomy": [(str(sequence), figures.anatomy_pictures(canvas, landmarks)) for sequence, canvas in canvases.items()],
+        "boards": [
+            figures.checkerboard(reference, canvas, landmarks)
+            for canvas in canvases.values()
+            if reference is not None and canvas is not reference
+        ],
+        "signals": [figures.plot_signal(images[sequence], canvas) for sequence, canvas in canvases.items()],
+        "plot_size": (figures.PLOT_WIDTH, figures.PLOT_HEIGHT),
         "anatomy_legend": (
             ("brain", figures.BRAIN_COLOUR),
             ("ventricles", figures.VENTRICLE_COLOUR),
@@ -131,11 +132,37 @@ def _page(result: SessionResult) -> dict[str, Any]:
         "concerns": sorted((check for check in prepared.checks if check.status != "pass"), key=lambda check: -STATUS_RANK[check.status]),
         "status": worst_status(prepared.checks) if prepared.checks else None,
         "structures": [(name, f"{volume:.1f}") for name, volume in measurements.structure_ml.items()],
-        "lesions": [(MARKERS[lesion.marker], lesion, _place(lesion)) for lesion in _by_confidence(measurements.lesions)[:N_LESION_ROWS]],
-        "n_lesions": len(measurements.lesions),
+        "lesions": [(lesion, place_of(lesion)) for lesion in by_confidence(measurements.lesions)],
         "provenance": provenance,
+        "reviews": result.reviews,
         "settings": json.dumps(provenance.settings, indent=2, ensure_ascii=False, default=str),
         "total_s": sum(provenance.timings_s.values()),
+        "format_ml": format_ml,
+    }
+
+
+def _viewer(result: SessionResult, images: Mapping[Sequence, GreyImage], sections: list[MarkerSection]) -> dict[str, Any]:
+    """What the viewer's script reads."""
+    lesions = result.measurements.lesions
+    return {
+        "session": str(result.id),
+        "lesions_sha256": lesions_digest(lesions),
+        "reference": str(result.prepared.reference),
+        "images": [{"name": str(image.sequence), "black": image.black, "white": image.white} for image in images.values()],
+        "markers": [
+            {
+                "name": str(section.info.marker),
+                "title": section.info.name,
+                "colour": section.info.colour,
+                "assessed": not section.why_not,
+                "rated_on": section.rated_on,
+            }
+            for section in sections
+        ],
+        "lesions": [
+            {"marker": str(lesion.marker), "label": lesion.label, "mm": [round(float(value), 3) for value in lesion.centroid_mm]}
+            for lesion in lesions
+        ],
     }
 
 
@@ -150,90 +177,11 @@ def _chances(score: Score | NotAssessed) -> str:
 def _z_rows(burden: Burden | NotAssessed) -> list[tuple[str, str, str]]:
     if isinstance(burden, NotAssessed):
         return []
-    names = {**{str(marker): MARKERS[marker].name.capitalize() for marker in Marker}, "total": "All markers"}
-    return [(name, _z_text(burden.volume[part]), _z_text(burden.count[part])) for part, name in names.items()]
-
-
-def _z_text(z: float | NotAssessed) -> str:
-    return "n/a" if isinstance(z, NotAssessed) else f"{z:+.2f}"
-
-
-def _marker_section(result: SessionResult, marker: Marker, greys: dict[Sequence, Any]) -> MarkerSection:
-    info, sign = MARKERS[marker], figures.sign(marker, 6, 6, 4.5)
-    found, measured = result.segmentation.markers[marker], result.measurements.markers[marker]
-    for outcome in (found, measured):
-        if isinstance(outcome, NotAssessed):
-            return MarkerSection(info, sign, outcome.reason)
-    if not isinstance(found, MarkerMap) or not isinstance(measured, MarkerMeasures):  # for the type checker: handled above
-        return MarkerSection(info, sign, "no result")
-    lesions = _by_confidence(lesion for lesion in result.measurements.lesions if lesion.marker is marker)
-    present = set(found.labels.data[found.labels.data > 0].tolist())
-    shown = [lesion for lesion in lesions if lesion.label in present][: N_CROPS[marker]]
-    grey = greys[found.native_sequence]
-    return MarkerSection(
-        info=info,
-        sign=sign,
-        why_not="",
-        volume=format_ml(measured.volume_ml),
-        count=str(measured.count),
-        volume_range=" to ".join(map(format_ml, measured.volume_range_ml or ())),
-        count_range=" to ".join(map(str, measured.count_range or ())),
-        largest=f"{max(lesion.diameter_mm for lesion in lesions):.1f}" if lesions else "–",
-        confidence=f"{statistics.median(lesion.confidence for lesion in lesions):.2f}" if lesions else "–",
-        rated_on=str(found.native_sequence),
-        plane=figures.viewing_plane(result.prepared, found.native_sequence).title,
-        regions=_regions(measured, lesions),
-        mars=_mars(lesions),
-        slices=tuple(figures.marker_pictures(result.prepared, found, grey, N_SLICES[marker], RING_MM.get(marker))),
-        crops=tuple(
-            Crop(lesion, _place(lesion), figures.lesion_pictures(result.prepared, found, lesion.label, greys, CROP_MM)) for lesion in shown
-        ),
-    )
-
-
-def _regions(measured: MarkerMeasures, lesions: list[Lesion]) -> tuple[RegionRow, ...]:
-    return tuple(
-        RegionRow(
-            region=region,
-            volume=_region_volume(measured, region, count),
-            count=count,
-            left=sum(lesion.region == region and lesion.side == "left" for lesion in lesions),
-            right=sum(lesion.region == region and lesion.side == "right" for lesion in lesions),
-            share=measured.region_volume_ml.get(region, 0.0) / measured.volume_ml if measured.volume_ml > 0 else 0.0,
-        )
-        for region, count in measured.region_count.items()
-    )
-
-
-def _region_volume(measured: MarkerMeasures, region: str, count: int) -> str:
-    if region in measured.region_volume_ml:
-        return format_ml(measured.region_volume_ml[region])
-    return "divided" if count else "–"
-
-
-def _mars(lesions: list[Lesion]) -> tuple[tuple[str, int], ...]:
-    """Lesions per MARS region, most first."""
-    names = [lesion.mars_region for lesion in lesions if lesion.mars_region]
-    return tuple(sorted(((name, names.count(name)) for name in set(names)), key=lambda row: (-row[1], row[0])))
-
-
-def _by_confidence(lesions: Iterable[Lesion]) -> list[Lesion]:
-    return sorted(lesions, key=lambda lesion: (-lesion.confidence, -lesion.volume_mm3, lesion.marker, lesion.label))
-
-
-def _place(lesion: Lesion) -> str:
-    region = lesion.mars_region or lesion.region
-    return f"{region}, {lesion.side}"
+    names = {**{str(marker): str(marker) for marker in Marker}, "total": "All markers"}
+    return [(name, z_text(burden.volume[part]), z_text(burden.count[part])) for part, name in names.items()]
 
 
 def _check_value(check: Check) -> str:
     if check.value is None:
         return "n/a"
     return f"{check.value:.0f} {check.unit}".strip() if abs(check.value) >= 100 else f"{check.value:.3g} {check.unit}".strip()
-
-
-def format_ml(volume_ml: float) -> str:
-    """A volume in mL with as many digits as small lesions need; a volume above 0 is never shown as 0."""
-    if volume_ml == 0:
-        return "0"
-    return f"{volume_ml:.1f}" if volume_ml >= 10 else f"{volume_ml:.2f}" if volume_ml >= 0.1 else f"{max(volume_ml, 0.001):.3f}"

@@ -1,0 +1,196 @@
+// The viewer: one sequence at a time in three planes, the markers as coloured layers over it, a crosshair that goes to lesions.
+// Everything it shows is in this page: images and lesions' labels as gzipped NIfTI in base64, their numbers as JSON.
+"use strict";
+
+const session = JSON.parse(document.getElementById("session").textContent);
+const canvas = document.getElementById("canvas");
+const keyOf = (lesion) => `${lesion.marker}-${lesion.label}`;
+const lesionByKey = new Map(session.lesions.map((lesion) => [keyOf(lesion), lesion]));
+
+const viewer = {
+  nv: null,
+  images: new Map(), // sequence to its image, once it was shown
+  masks: new Map(), // marker to its layer
+  labels: new Map(), // marker to the lesions' numbers, voxel by voxel of its layer
+  shown: session.reference,
+  opacity: 0.5,
+};
+
+function rgb(hex) {
+  return [1, 3, 5].map((start) => Number.parseInt(hex.slice(start, start + 2), 16));
+}
+
+function embedded(kind, name) {
+  const element = document.getElementById(`${kind}-${name}`);
+  return element ? element.textContent.trim() : null;
+}
+
+async function loadImage(name) {
+  const about = session.images.find((image) => image.name === name);
+  const image = await niivue.NVImage.loadFromBase64({ base64: embedded("image", name), name: `${name}.nii.gz`, colormap: "gray" });
+  image.cal_min = about.black;
+  image.cal_max = about.white;
+  return image;
+}
+
+// A layer is 255 inside lesions, so that its edge is drawn half way to the neighbours, whatever a lesion's number is.
+async function loadMask(marker) {
+  const [r, g, b] = rgb(marker.colour);
+  viewer.nv.addColormap(marker.name, { R: [r, r, r, r], G: [g, g, g, g], B: [b, b, b, b], A: [0, 0, 255, 255], I: [0, 127, 128, 255] });
+  const mask = await niivue.NVImage.loadFromBase64({
+    base64: embedded("mask", marker.name), name: `${marker.name}.nii.gz`, colormap: marker.name, opacity: viewer.opacity,
+  });
+  viewer.labels.set(marker.name, mask.img);
+  mask.img = Uint8Array.from(mask.img, (label) => (label > 0 ? 255 : 0));
+  mask.hdr.datatypeCode = 2;
+  mask.hdr.numBitsPerVoxel = 8;
+  mask.cal_min = mask.global_min = mask.robust_min = 0;
+  mask.cal_max = mask.global_max = mask.robust_max = 255;
+  return mask;
+}
+
+function crosshairMm() {
+  const mm = viewer.nv.frac2mm(viewer.nv.scene.crosshairPos, 0, true);
+  return [mm[0], mm[1], mm[2]];
+}
+
+function moveTo(mm) {
+  viewer.nv.scene.crosshairPos = viewer.nv.mm2frac(mm, 0, true);
+  viewer.nv.createOnLocationChange();
+  viewer.nv.drawScene();
+}
+
+async function showSequence(name) {
+  const mm = viewer.nv.volumes.length ? crosshairMm() : null;
+  if (!viewer.images.has(name)) viewer.images.set(name, await loadImage(name));
+  viewer.nv.volumes = [viewer.images.get(name), ...viewer.masks.values()];
+  viewer.nv.back = viewer.nv.volumes[0];
+  viewer.nv.overlays = viewer.nv.volumes.slice(1);
+  viewer.nv.updateGLVolume();
+  viewer.shown = name;
+  showWindow();
+  if (mm) moveTo(mm);
+  for (const input of document.querySelectorAll("input[name=sequence]")) input.checked = input.value === name;
+}
+
+function showWindow() {
+  const image = viewer.images.get(viewer.shown);
+  document.getElementById("width").value = image.cal_max - image.cal_min;
+  document.getElementById("level").value = (image.cal_max + image.cal_min) / 2;
+}
+
+function setWindow() {
+  const width = Math.max(1, Number(document.getElementById("width").value));
+  const level = Number(document.getElementById("level").value);
+  const image = viewer.images.get(viewer.shown);
+  image.cal_min = level - width / 2;
+  image.cal_max = level + width / 2;
+  viewer.nv.updateGLVolume();
+}
+
+function resetWindow() {
+  const about = session.images.find((image) => image.name === viewer.shown);
+  const image = viewer.images.get(viewer.shown);
+  image.cal_min = about.black;
+  image.cal_max = about.white;
+  viewer.nv.updateGLVolume();
+  showWindow();
+}
+
+function showLayers() {
+  const hidden = document.getElementById("plain").checked;
+  for (const input of document.querySelectorAll("input[name=layer]")) {
+    const mask = viewer.masks.get(input.value);
+    if (mask) mask.opacity = input.checked && !hidden ? viewer.opacity : 0;
+  }
+  viewer.nv.updateGLVolume();
+}
+
+// The lesion under the crosshair, such as CMB-2; null where none is.
+function lesionHere(mm) {
+  for (const [name, mask] of viewer.masks) {
+    const [x, y, z] = mask.mm2vox(mm, true).map(Math.round);
+    const [nx, ny, nz] = mask.hdr.dims.slice(1, 4);
+    if (x < 0 || y < 0 || z < 0 || x >= nx || y >= ny || z >= nz) continue;
+    const label = viewer.labels.get(name)[x + nx * (y + ny * z)];
+    if (label > 0) return `${name}-${label}`;
+  }
+  return null;
+}
+
+function showPlace() {
+  const mm = crosshairMm();
+  const letters = [mm[0] < 0 ? "L" : "R", mm[1] < 0 ? "P" : "A", mm[2] < 0 ? "I" : "S"];
+  const key = lesionHere(mm);
+  const place = letters.map((letter, axis) => `${letter} ${Math.abs(mm[axis]).toFixed(1)}`).join("  ");
+  document.getElementById("where").textContent = `${viewer.shown}   ${place} mm${key ? `   ${key.replace("-", " #")}` : ""}`;
+  for (const row of document.querySelectorAll(".lesion")) row.classList.toggle("here", row.dataset.lesion === key);
+}
+
+async function jumpTo(key) {
+  const lesion = lesionByKey.get(key);
+  if (!lesion || !viewer.nv) return;
+  const rated = session.markers.find((marker) => marker.name === lesion.marker).rated_on;
+  if (document.getElementById("follow").checked && rated !== viewer.shown && embedded("image", rated)) await showSequence(rated);
+  moveTo(lesion.mm);
+  for (const row of document.querySelectorAll(".lesion")) row.classList.toggle("here", row.dataset.lesion === key);
+}
+
+function listen() {
+  for (const input of document.querySelectorAll("input[name=sequence]")) input.addEventListener("change", () => showSequence(input.value));
+  for (const input of document.querySelectorAll("input[name=layer]")) input.addEventListener("change", showLayers);
+  document.getElementById("plain").addEventListener("change", showLayers);
+  document.getElementById("width").addEventListener("input", setWindow);
+  document.getElementById("level").addEventListener("input", setWindow);
+  document.getElementById("reset").addEventListener("click", resetWindow);
+  document.getElementById("opacity").addEventListener("input", (event) => {
+    viewer.opacity = Number(event.target.value);
+    showLayers();
+  });
+  for (const row of document.querySelectorAll(".lesion")) {
+    row.addEventListener("click", (event) => {
+      if (!event.target.closest("select, input")) jumpTo(row.dataset.lesion);
+    });
+  }
+  for (const sign of document.querySelectorAll("path[data-lesion]")) {
+    sign.addEventListener("click", () => {
+      document.getElementById("viewer").scrollIntoView();
+      jumpTo(sign.dataset.lesion);
+    });
+  }
+}
+
+async function startViewer() {
+  const message = document.getElementById("message");
+  if (!session.images.length) {
+    message.textContent = "This report carries no images.";
+    return;
+  }
+  try {
+    viewer.nv = new niivue.Niivue({
+      isRadiologicalConvention: true, sagittalNoseLeft: true, multiplanarLayout: 3, multiplanarShowRender: 0, multiplanarEqualSize: false, multiplanarPadPixels: 14,
+      crosshairColor: [1, 1, 1, 0.55], crosshairWidth: 1, crosshairGap: 6, backColor: [0, 0, 0, 1], fontColor: [1, 1, 1, 1],
+      isOrientationTextVisible: true, showAllOrientationMarkers: true, isRuler: true, rulerColor: [1, 1, 1, 0.9], rulerWidth: 2, dragAndDropEnabled: false, loadingText: "",
+      show3Dcrosshair: false, logLevel: "error",
+    });
+    await viewer.nv.attachToCanvas(canvas);
+    viewer.nv.onLocationChange = showPlace;
+    viewer.nv.onIntensityChange = showWindow;
+    for (const marker of session.markers) {
+      if (embedded("mask", marker.name)) viewer.masks.set(marker.name, await loadMask(marker));
+    }
+    await showSequence(embedded("image", session.reference) ? session.reference : session.images[0].name);
+    viewer.nv.setSliceType(viewer.nv.sliceTypeMultiplanar);
+    const largest = document.querySelector(".lesion");
+    if (largest) moveTo(lesionByKey.get(largest.dataset.lesion).mm);
+    listen();
+    message.remove();
+    document.body.dataset.viewer = "ready";
+  } catch (error) {
+    message.textContent = `The viewer needs a browser with WebGL 2 (${error.message}). All figures below work without it.`;
+    document.body.dataset.viewer = "failed";
+  }
+}
+
+// Once the page is drawn, so that its text can be read at once.
+requestAnimationFrame(() => setTimeout(startViewer));

@@ -1,0 +1,357 @@
+"""A person's review of a session: lesions called wrong or another marker, or a mask drawn anew; everything is measured again.
+
+What was measured at first is kept in the session's folder ``original`` and can be brought back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .config import settings_from_dict
+from .derivatives import finish_session, rebuild_tables, session_files, write_bytes, write_session
+from .errors import GeometryError, InputError
+from .markers import Marker
+from .measure import measure_session
+from .models import load_card
+from .records import ExpectedErrors, MarkerMap, Measurements, NotAssessed, Prepared, Review, SessionId, SessionResult
+from .report import read_images, render_pdf, render_report, render_thumbnail, write_index
+from .restore import list_sessions, parse_session, read_session
+from .segment.native import bring_to_native
+from .shapes import component_boxes, label_components
+from .volume import Grid, LabelMap, Mask, canonical_grid, read_mask, reorder_axes, resample
+
+FORMAT = "smallvessel review 1"
+VERDICTS = ("right", "wrong", "relabel", "unsure")
+DRAWN_CONFIDENCE = 1.0
+"""Of a lesion that a person drew or named."""
+TIE_PROBABILITY = 0.5
+"""Where the card names no threshold: decides native voxels that a mask covers by exactly one half."""
+MASK_TOLERANCE_MM = 0.05
+"""By how much a drawn mask's grid may differ from the image's: editors round headers."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a person said about one lesion; ``becomes`` is the marker it is instead, when it is relabelled."""
+
+    marker: Marker
+    label: int
+    verdict: str
+    becomes: Marker | None
+    note: str
+
+
+@dataclass(frozen=True)
+class ReviewFile:
+    """A review as the report's page saves it."""
+
+    id: SessionId
+    lesions_sha256: str
+    reviewer: str
+    saved_at: str
+    note: str
+    decisions: tuple[Decision, ...]
+    source: str
+
+
+def read_review(path: Path) -> ReviewFile:
+    """Read a review.
+
+    Raises
+    ------
+    InputError
+        When the file cannot be read, or something in it is not as the report's page writes it.
+    """
+    try:
+        text = path.read_bytes()
+        content = json.loads(text)
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            raise ValueError(f"its format is {content.get('format') if isinstance(content, dict) else content!r}")
+        decisions = tuple(_read_decision(entry) for entry in content["decisions"])
+        reviewer = str(content["reviewer"]).strip()
+        named = [(decision.marker, decision.label) for decision in decisions]
+        if not reviewer or len(set(named)) < len(named):
+            raise ValueError("it names no reviewer" if not reviewer else "it names a lesion twice")
+        return ReviewFile(
+            id=parse_session(content["session"]),
+            lesions_sha256=content["lesions_sha256"],
+            reviewer=reviewer,
+            saved_at=str(content["saved_at"]),
+            note=str(content.get("note", "")),
+            decisions=decisions,
+            source=f"{path.name}, SHA-256 {hashlib.sha256(text).hexdigest()}",
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise InputError(
+            f"a review that cannot be used, {path} ({reason})", f"JSON of the format {FORMAT}", "save it again in the report"
+        ) from None
+
+
+def _read_decision(entry: Mapping[str, Any]) -> Decision:
+    verdict = entry["verdict"]
+    if verdict not in VERDICTS:
+        raise ValueError(f"the verdict {verdict!r} is none of {', '.join(VERDICTS)}")
+    becomes = Marker(entry["as"]) if verdict == "relabel" else None
+    return Decision(Marker(entry["marker"]), int(entry["label"]), verdict, becomes, str(entry.get("note", "")))
+
+
+def apply_review(out: Path, path: Path) -> SessionId:
+    """Measure a session again with a person's decisions about its lesions.
+
+    Parameters
+    ----------
+    out : Path
+        The output folder of a run.
+    path : Path
+        The review, saved in the report of that session as it is now.
+
+    Raises
+    ------
+    InputError
+        When the review cannot be read, is of another state of the session, or names lesions that are not there.
+    """
+    review = read_review(path)
+    result = read_session(out, review.id, _expected_errors())
+    found = hashlib.sha256((out / session_files(review.id).lesions).read_bytes()).hexdigest()
+    if found != review.lesions_sha256:
+        raise InputError(
+            f"a review of other lesions than {review.id} has now (SHA-256 {review.lesions_sha256[:12]}, not {found[:12]})",
+            "a review saved in the present report",
+            "open the present report, review again and save; or bring the original back with smallvessel review revert",
+        )
+    changed, changes = _decide(result, review.decisions)
+    if review.note:
+        changes.append(f"Remark: {review.note}")
+    _write_reviewed(out, result, changed, Review(review.reviewer, review.saved_at, _now(), review.source, tuple(changes)))
+    return review.id
+
+
+def apply_mask(out: Path, path: Path, marker: Marker, id: SessionId | None, reviewer: str) -> SessionId:
+    """Measure a session again with a marker's mask that a person corrected.
+
+    Parameters
+    ----------
+    out : Path
+        The output folder of a run.
+    path : Path
+        NIfTI, on the grid of the marker's own sequence or on the 1 mm analysis grid; every voxel above one half is lesion.
+    marker : Marker
+    id : SessionId or None
+        None where the folder holds one session only.
+    reviewer : str
+
+    Raises
+    ------
+    InputError
+        When the mask cannot be read, or the session or the marker is not there.
+    GeometryError
+        When the mask is on neither grid.
+    """
+    id = id or _only_session(out)
+    result = read_session(out, id, _expected_errors())
+    found = result.segmentation.markers[marker]
+    if isinstance(found, NotAssessed):
+        raise InputError(f"a mask of {marker}, not assessed in {id} ({found.reason})", "a marker that was", "give another --marker")
+    mask = read_mask(path)
+    prepared, native = result.prepared, result.prepared.native[found.native_sequence]
+    if (own := _reordered(mask, native.grid)) is not None:
+        on_grid = resample(own, prepared.grid, native.reference_from_native)
+        changed = replace(_number(found, on_grid.data), native_mask=own)
+    elif (own := _reordered(mask, prepared.grid)) is not None:
+        changed = _with_native(_number(found, own.data), prepared)
+    else:
+        raise GeometryError(
+            f"a mask of {_grid_text(mask.grid)}, {path}",
+            f"the grid of {found.native_sequence} ({_grid_text(native.grid)}) or the analysis grid ({_grid_text(prepared.grid)})",
+            f"draw on {found.native_sequence}, or on a mask that smallvessel wrote",
+        )
+    source = f"{path.name}, SHA-256 {hashlib.sha256(path.read_bytes()).hexdigest()}"
+    changes = [f"{marker}: {len(changed.confidence)} lesions of a corrected mask in place of {len(found.confidence)}."]
+    lost = label_components(mask.data)[1] - len(changed.confidence)
+    if lost > 0:
+        changes.append(f"{marker}: {lost} drawn lesions were too small for the 1 mm grid or joined another on it.")
+    _write_reviewed(out, result, {marker: changed}, Review(reviewer, _now(), _now(), source, tuple(changes)))
+    return id
+
+
+def revert_review(out: Path, id: SessionId | None) -> SessionId:
+    """Bring back what was measured before the first review.
+
+    Raises
+    ------
+    InputError
+        When the session was never reviewed.
+    """
+    id = id or _only_session(out)
+    files = session_files(id)
+    result = read_session(out, id, {})
+    kept = [path for path in sorted((out / files.original).rglob("*")) if path.is_file()]
+    if not result.reviews or not kept:
+        raise InputError(f"{id}, which was never reviewed", "a reviewed session", "look at its measures.json")
+    for path in kept:
+        write_bytes(out / files.folder / path.relative_to(out / files.original), path.read_bytes())
+    for path in kept:
+        path.unlink()
+    original = read_session(out, id, _expected_errors())
+    for path, content in _draw(out, replace(original, measurements=_measure(original))).items():
+        write_bytes(out / path, content)
+    _rebuild(out)
+    return id
+
+
+def _decide(result: SessionResult, decisions: tuple[Decision, ...]) -> tuple[dict[Marker, MarkerMap], list[str]]:
+    """The markers that change, and sentences."""
+    masks: dict[Marker, NDArray[np.bool_]] = {}
+    changes = []
+
+    def mask_of(marker: Marker) -> NDArray[np.bool_]:
+        if marker not in masks:
+            masks[marker] = _assessed(result, marker).labels.data > 0
+        return masks[marker]
+
+    for decision in decisions:
+        found = _assessed(result, decision.marker)
+        lesion = found.labels.data == decision.label
+        if not lesion.any():
+            raise InputError(
+                f"a decision about {decision.marker} {decision.label}, which {result.id} does not have",
+                f"a lesion from 1 to {len(found.confidence)}",
+                "save the review again in the present report",
+            )
+        name, note = f"{decision.marker} {decision.label}", f": {decision.note}" if decision.note else ""
+        if decision.verdict in ("wrong", "relabel"):
+            mask_of(decision.marker)[lesion] = False
+        if decision.becomes is not None:
+            mask_of(decision.becomes)[lesion] = True
+            changes.append(f"{name} became {decision.becomes}{note}.")
+        else:
+            said = {"wrong": "was removed", "right": "was confirmed", "unsure": "was remarked on"}[decision.verdict]
+            changes.append(f"{name} {said}{note}.")
+    changed = {marker: _with_native(_number(_assessed(result, marker), mask), result.prepared) for marker, mask in masks.items()}
+    return changed, changes
+
+
+def _assessed(result: SessionResult, marker: Marker) -> MarkerMap:
+    found = result.segmentation.markers[marker]
+    if isinstance(found, NotAssessed):
+        raise InputError(
+            f"a decision about {marker}, which was not assessed in {result.id} ({found.reason})",
+            "lesions of markers that were assessed",
+            "take that decision out of the review",
+        )
+    return found
+
+
+def _number(found: MarkerMap, mask: NDArray[np.bool_]) -> MarkerMap:
+    """A marker with another mask: components numbered anew, each as confident as the most confident lesion it was before.
+
+    The errors that the network's card expects are those of its own lesions, no longer of these.
+    """
+    labels, _ = label_components(mask)
+    confidence = []
+    for label, box in component_boxes(labels, 0):
+        before = np.unique(found.labels.data[box][labels[box] == label])
+        confidence.append(max((found.confidence[old - 1] for old in before if old > 0), default=DRAWN_CONFIDENCE))
+    return replace(found, labels=LabelMap(labels, found.labels.grid), confidence=tuple(confidence), errors=None)
+
+
+def _with_native(found: MarkerMap, prepared: Prepared) -> MarkerMap:
+    threshold = load_card("markers").thresholds.get(found.marker, {}).get("probability", TIE_PROBABILITY)
+    native_mask, _ = bring_to_native(found.labels, found.probability, threshold, prepared.native[found.native_sequence])
+    return replace(found, native_mask=native_mask)
+
+
+def _reordered(mask: Mask, grid: Grid) -> Mask | None:
+    """The mask on a grid that has the same voxels, in whatever order of axes; None where they are other voxels."""
+    if not canonical_grid(mask.grid).same_as(canonical_grid(grid), MASK_TOLERANCE_MM):
+        return None
+    ordered = reorder_axes(mask, canonical_grid(mask.grid))
+    return Mask(reorder_axes(Mask(ordered.data, canonical_grid(grid)), grid).data, grid)
+
+
+def _write_reviewed(out: Path, result: SessionResult, changed: Mapping[Marker, MarkerMap], review: Review) -> None:
+    """Measure and draw everything first, then write: what fails before leaves the session as it was."""
+    segmentation = replace(result.segmentation, markers={**result.segmentation.markers, **changed})
+    reviewed = replace(result, segmentation=segmentation, reviews=(*result.reviews, review))
+    reviewed = replace(reviewed, measurements=_measure(reviewed))
+    drawn = _draw(out, reviewed)
+    kept = _originals(out, result)
+    written = write_session(reviewed, out, settings_from_dict(result.provenance.settings).write_probability)
+    for path, content in kept.items():
+        write_bytes(out / path, content)
+    for path, content in drawn.items():
+        write_bytes(out / path, content)
+    finish_session(reviewed, out, (*written, *drawn, *kept))
+    _rebuild(out)
+
+
+def _draw(out: Path, result: SessionResult) -> dict[Path, bytes]:
+    """The session's report and picture, made with the images of its present report; none where it has no report."""
+    files = session_files(result.id)
+    if not (out / files.report).exists():
+        return {}
+    images = read_images(out / files.report)
+    drawn = {files.report: render_report(result, images).encode(), files.thumbnail: render_thumbnail(result, images).encode()}
+    return drawn | ({files.pdf: render_pdf(result, images)} if (out / files.pdf).exists() else {})
+
+
+def _rebuild(out: Path) -> None:
+    records = rebuild_tables(out)
+    if (out / "index.html").exists():
+        write_index(out, records)
+
+
+def _measure(result: SessionResult) -> Measurements:
+    settings = settings_from_dict(result.provenance.settings)
+    return measure_session(
+        result.prepared, result.segmentation, settings.measure, settings.reference, settings.z_over_assessed, result.provenance.traits
+    )
+
+
+def _originals(out: Path, result: SessionResult) -> dict[Path, bytes]:
+    """What the first measurement wrote and a review may change, by where it is kept."""
+    files = session_files(result.id)
+    if (out / files.original).exists():
+        return {path.relative_to(out): path.read_bytes() for path in sorted((out / files.original).rglob("*")) if path.is_file()}
+    paths = [files.measures, files.lesions]
+    for marker, found in result.segmentation.markers.items():
+        if isinstance(found, MarkerMap):
+            reference = result.prepared.reference
+            paths += [
+                files.image(reference, f"desc-{marker}lesions_dseg", "1mm"),
+                files.image(reference, f"label-{marker}_mask", "1mm"),
+                files.image(found.native_sequence, f"label-{marker}_mask"),
+            ]
+    return {files.original / path.relative_to(files.folder): (out / path).read_bytes() for path in paths}
+
+
+def _expected_errors() -> dict[Marker, ExpectedErrors]:
+    errors = load_card("markers").errors
+    return {marker: ExpectedErrors(**errors[marker]) for marker in Marker if marker in errors}  # type: ignore[arg-type]
+
+
+def _only_session(out: Path) -> SessionId:
+    sessions = list_sessions(out)
+    if len(sessions) != 1:
+        raise InputError(
+            f"{len(sessions)} sessions in {out}", "one session, or its name", "add --session sub-01, or --session sub-01_ses-1"
+        )
+    return sessions[0]
+
+
+def _grid_text(grid: Grid) -> str:
+    return f"{' x '.join(map(str, grid.shape))} voxels of {' x '.join(f'{mm:.2f}' for mm in grid.spacing_mm)} mm"
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
