@@ -33,6 +33,7 @@ IGNORED = (
     "/measures.tsv",
     "/measures.json",
     "/lesions.json",
+    "/cohort/",
     "*_measures.json",
     "*_lesions.tsv",
     "*_xfm.txt",
@@ -99,11 +100,16 @@ def session_files(id: SessionId) -> SessionFiles:
 
 def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 text file atomically: it is whole or absent."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file atomically: it is whole or absent."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:
@@ -160,6 +166,19 @@ def start_dataset(out: Path, version: str, models: Mapping[str, str], raw: Path 
         raise InputError(
             f"an output folder {out} that cannot be written ({error.strerror})", "a folder to write in", "choose another"
         ) from None
+
+
+def measured_with(out: Path, networks: Mapping[str, str]) -> dict[str, str]:
+    """Of these networks (name to version and hash) those that are named, alike, in what the run wrote; the others with what it says.
+
+    Raises
+    ------
+    InputError
+        When the folder has no readable ``dataset_description.json``.
+    """
+    makers = _read_record(out / "dataset_description.json").get("GeneratedBy", ())
+    said = " ".join(str(entry.get("Description")) for entry in makers if isinstance(entry, dict))
+    return {name: version if f"{name} {version}" in said else said for name, version in networks.items()}
 
 
 def write_session(result: SessionResult, out: Path, probability: bool = True) -> tuple[Path, ...]:
