@@ -13,10 +13,10 @@ import smallvessel
 
 ROOT = Path(smallvessel.__file__).parent
 ROOMS = {"intake", "prepare", "segment", "measure", "report", "evaluate", "cohort", "simulate", "learn"}
-JOINING = {"pipeline", "run", "cli", "cli_training", "cli_review", "review", "console", "listings", "demo", "doctor"}
+JOINING = {"pipeline", "run", "cli", "cli_review", "cli_statistics", "cli_training", "review", "console", "listings", "demo", "doctor"}
 EXCEPTIONS = {("learn", "simulate"), ("cohort", "evaluate"), *(("learn", room) for room in ("intake", "prepare", "segment"))}
 """Thresholds are learnt on simulated sessions that went through the rooms of a run."""
-HEAVY = ("torch", "openvino", "SimpleITK", "matplotlib", "pandas")
+HEAVY = ("torch", "openvino", "SimpleITK", "matplotlib", "pandas", "statsmodels")
 MODULES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
 
 
@@ -99,7 +99,9 @@ def test_public_functions_of_a_module_say_what_they_do(module: Path) -> None:
             assert ast.get_docstring(node), f"{node.name} has no docstring"
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["demo", "--help"], ["--version"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["run", "--help"], ["demo", "--help"], ["cohort", "--help"], ["--version"]], ids=" ".join
+)
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     code = (
         "import sys\nfrom smallvessel.cli import main\n"

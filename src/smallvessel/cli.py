@@ -20,19 +20,19 @@ from typer.core import TyperCommand
 
 from . import __version__
 from .cli_review import commands as review
+from .cli_statistics import commands as statistics
 from .cli_training import commands as training
 from .console import err, out, say, say_error
 from .errors import InputError, SmallvesselError
-from .listings import list_demo, list_markers, list_reference, list_scales, make_table
+from .listings import list_demo, list_markers, list_reference, list_scales
 from .markers import Marker
 from .markers import Sequence as MRSequence
 
 if TYPE_CHECKING:
     from .config import Settings
-    from .records import NotAssessed, RunSummary, SessionSource
+    from .records import RunSummary, SessionSource
     from .run import Outcome
 
-CHALLENGE = "wmh-challenge"
 SOME_FAILED = 1
 WRONG_CALL = 2
 SEVERAL_VALUES = ("--participant-label", "--session-label", "--markers")
@@ -46,6 +46,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(statistics)
 app.add_typer(training)
 app.add_typer(review, name="review")
 
@@ -199,61 +200,6 @@ def demo(folder: Annotated[Path, typer.Argument(metavar="[OUT]", help="Output fo
 
 
 @app.command()
-def evaluate(
-    prediction: Annotated[Path, typer.Argument(metavar="PRED", exists=True, help="A mask, or a folder of masks.")],
-    reference: Annotated[Path, typer.Argument(metavar="REF", exists=True, help="A mask, or a folder with masks of the same names.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
-    rules: Annotated[str, typer.Option(help="wmh-challenge: that challenge's rules; the reference may hold 2, other pathology.")] = "",
-) -> None:
-    """Compare masks with reference masks, voxel by voxel and lesion by lesion."""
-    from .evaluate import compare_masks, pair_masks
-    from .volume import read_mask
-
-    if rules:
-        _evaluate_by_challenge(rules, prediction, reference, as_json)
-        return
-    table = make_table(None, "mask", "Dice", "H95 mm", "volume mL", "reference mL", "recall", "precision", "F1", "false lesions")
-    records = []
-    for name, mine, theirs in pair_masks(prediction, reference):
-        found = compare_masks(read_mask(mine), read_mask(theirs))
-        voxels, lesions = found.voxels, found.by_overlap
-        numbers = {
-            "dice": voxels.dice,
-            "h95_mm": voxels.h95_mm,
-            "volume_ml": voxels.prediction_ml,
-            "reference_ml": voxels.reference_ml,
-            "lesion_recall": lesions.recall,
-            "lesion_precision": lesions.precision,
-            "lesion_f1": lesions.f1,
-            "false_lesions": lesions.n_false,
-        }
-        table.add_row(escape(name), *(_number_text(value) for value in numbers.values()))
-        records.append({"mask": name, **{key: _plain(value) for key, value in numbers.items()}})
-    if as_json:
-        out.print_json(json.dumps(records))
-    else:
-        out.print(table)
-
-
-def _evaluate_by_challenge(rules: str, prediction: Path, reference: Path, as_json: bool) -> None:
-    from .evaluate import pair_masks, score_by_challenge
-    from .volume import read_values
-
-    if rules != CHALLENGE:
-        raise InputError(f"--rules {rules}", CHALLENGE, f"smallvessel evaluate PRED REF --rules {CHALLENGE}")
-    table = make_table(f"By the rules of the {CHALLENGE}", "mask", "Dice", "H95 mm", "AVD %", "recall", "precision", "F1")
-    records = []
-    for name, mine, theirs in pair_masks(prediction, reference):
-        found = vars(score_by_challenge(read_values(mine), read_values(theirs)))
-        table.add_row(escape(name), *map(_number_text, found.values()))
-        records.append({"mask": name, **{key: _plain(value) for key, value in found.items()}})
-    if as_json:
-        out.print_json(json.dumps(records))
-    else:
-        out.print(table)
-
-
-@app.command()
 def info(topic: Annotated[str | None, typer.Argument(metavar="[scores]", help="Show the scores instead.")] = None) -> None:
     """Show the version, the networks with their cards, and the markers; or every score with range, needs, rule and citation."""
     if topic == "scores":
@@ -356,11 +302,3 @@ def _show_outcome(outcome: Outcome) -> None:
 def _show_summary(summary: RunSummary, folder: Path) -> None:
     counts = [(len(summary.completed), "measured"), (len(summary.skipped), "finished before"), (len(summary.failed), "failed")]
     say(", ".join(f"{count} {name}" for count, name in counts if count) + f". Table: {folder / 'measures.tsv'}")
-
-
-def _number_text(value: float | NotAssessed) -> str:
-    return f"{value:.3f}" if isinstance(value, float) else str(value) if isinstance(value, int) else "n/a"
-
-
-def _plain(value: float | NotAssessed) -> Any:
-    return value if isinstance(value, (int, float)) else {"not_assessed": value.reason}

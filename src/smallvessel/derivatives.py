@@ -32,6 +32,7 @@ IGNORED = (
     "/measures.tsv",
     "/measures.json",
     "/lesions.json",
+    "/cohort/",
     "*_measures.json",
     "*_lesions.tsv",
     "*_xfm.txt",
@@ -118,7 +119,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file atomically."""
+    """Write a file atomically: it is whole or absent."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
     try:

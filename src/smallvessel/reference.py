@@ -18,11 +18,14 @@ from typing import Any
 from .errors import InputError
 from .markers import MARKERS, Marker
 from .participants import UNKNOWN, Traits, read_participants
+from .records import NotAssessed
 
 FORMAT = 1
 TRANSFORMS: dict[str, Callable[[float], float]] = {"log1p": math.log1p, "identity": float}
 """Volumes and counts are skewed, hence log1p by default."""
 TOTALS = ("mean", "sum")
+PER_LITRE = 1000.0
+"""Volumes are in mL per litre of intracranial volume, which is given in mL."""
 LEAST_SESSIONS = 10
 """With fewer, a mean and a spread say little. Own choice."""
 
@@ -164,6 +167,40 @@ def require_same_models(reference: Reference, models: Mapping[str, str], allow_m
         )
 
 
+def z_score(marker: Marker, value: float, norms: Mapping[Marker, Norm], reference: Reference, traits: Traits) -> float | NotAssessed:
+    """How many standard deviations a marker's relative volume or count lies above what the reference expects.
+
+    Parameters
+    ----------
+    marker : Marker
+    value : float
+        mL per litre of intracranial volume, or a count.
+    norms : mapping of Marker to Norm
+        The reference's, for volumes or for counts.
+    reference : Reference
+    traits : Traits
+        Age and sex, for a reference that is adjusted for them.
+    """
+    norm = norms.get(marker)
+    if norm is None:
+        return NotAssessed(f"the reference {reference.name} has too few sessions with {MARKERS[marker].name}")
+    if norm.sd <= 0:
+        return NotAssessed(f"{MARKERS[marker].name} do not vary in the reference {reference.name}")
+    expected = reference.expected(norm, traits)
+    if expected is None:
+        return NotAssessed(f"the reference {reference.name} is adjusted for age and sex, which participants.tsv does not give")
+    return (reference.transformed(value) - expected) / norm.sd
+
+
+def total_z(zs: Mapping[str, float | NotAssessed], total: str, over_assessed: bool = False) -> float | NotAssessed:
+    """Mean or sum (``total``) of the markers' z; not assessed when one is missing, unless over the assessed ones is asked for."""
+    known = [z for z in zs.values() if not isinstance(z, NotAssessed)]
+    missing = [str(marker) for marker, z in zs.items() if isinstance(z, NotAssessed)]
+    if not known or (missing and not over_assessed):
+        return NotAssessed(f"no z of {', '.join(missing)}")
+    return sum(known) / (len(known) if total == "mean" else 1)
+
+
 def fit_reference(
     table: Path,
     name: str,
@@ -211,7 +248,7 @@ def fit_reference(
             names = (f"{info.column}_volume_ml", f"{info.column}_count", "icv_ml")
             volume_ml, number, icv_ml = (_number(table, line, row, name) for name in names)
             if volume_ml is not None and icv_ml:
-                relative[line] = 1000 * volume_ml / icv_ml
+                relative[line] = PER_LITRE * volume_ml / icv_ml
             if number is not None:
                 counts[line] = number
         for norms, values in ((volume, relative), (count, counts)):

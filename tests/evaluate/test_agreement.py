@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from smallvessel.errors import InputError
-from smallvessel.evaluate import Estimate, bootstrap, icc_agreement, pearson, spearman, weighted_kappa
+from smallvessel.evaluate import Estimate, bootstrap, bootstrap_mean, icc_agreement, pearson, spearman, weighted_kappa
 from smallvessel.records import NotAssessed
 
 # Shrout and Fleiss 1979, table 2: four judges rate six targets; their ICC(2,1) is .29.
@@ -93,6 +93,8 @@ def test_bootstrap_interval_of_a_mean_has_the_width_of_its_standard_error() -> N
     assert found.value == pytest.approx(sample.mean())
     assert [found.low, found.high] == pytest.approx([sample.mean() - half, sample.mean() + half], rel=0.01)
     assert bootstrap(lambda values: float(values.mean()), sample) == found
+    at_once = estimate(bootstrap_mean(sample))
+    assert (at_once.value, at_once.low, at_once.high) == pytest.approx((found.value, found.low, found.high))
 
 
 def test_bootstrap_keeps_rows_together_and_says_when_it_is_undefined() -> None:

@@ -7,7 +7,7 @@ column that does not vary.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -102,7 +102,7 @@ def icc_agreement(ratings: ArrayLike, level: float = LEVEL) -> Estimate | NotAss
     Returns
     -------
     Estimate or NotAssessed
-        Not assessed below 2 subjects or when nothing varies. May be negative.
+        Not assessed below 3 subjects or when nothing varies. May be negative.
     """
     table = np.asarray(ratings, float)
     if table.ndim != 2 or table.shape[1] < 2 or not np.isfinite(table).all():
@@ -110,8 +110,8 @@ def icc_agreement(ratings: ArrayLike, level: float = LEVEL) -> Estimate | NotAss
             f"ratings of shape {table.shape} or with missing values", "finite, (subjects, 2 or more raters)", "drop incomplete rows"
         )
     n, k = table.shape
-    if n < 2:
-        return NotAssessed(f"{n} subjects, at least 2 are needed")
+    if n < 3:
+        return NotAssessed(f"{n} subjects, at least 3 are needed")
     mean = table.mean()
     between_subjects = k * float(((table.mean(axis=1) - mean) ** 2).sum()) / (n - 1)
     between_raters = n * float(((table.mean(axis=0) - mean) ** 2).sum()) / (k - 1)
@@ -179,13 +179,39 @@ def bootstrap(
         return NotAssessed("the statistic is undefined on these subjects")
     if n < 2:
         return Estimate(value, math.nan, math.nan, n, level)
-    rows = np.random.default_rng(seed).integers(0, n, size=(n_resamples, n))
-    resampled = np.array([statistic(*(array[row] for array in arrays)) for row in rows], float)
+    resampled = np.concatenate(
+        [[statistic(*(array[row] for array in arrays)) for row in rows] for rows in _resample_rows(n, n_resamples, seed)]
+    )
     defined = resampled[np.isfinite(resampled)]
     if len(defined) < MIN_DEFINED * n_resamples:
         return Estimate(value, math.nan, math.nan, n, level)
     low, high = np.percentile(defined, [50 * (1 - level), 50 * (1 + level)])
     return Estimate(value, float(low), float(high), n, level)
+
+
+def bootstrap_mean(values: ArrayLike, level: float = LEVEL, n_resamples: int = N_RESAMPLES, seed: int = 0) -> Estimate | NotAssessed:
+    """The mean with the interval that :func:`bootstrap` gives it, many resamples at once."""
+    sample = np.asarray(values, float)
+    n = len(sample)
+    if n == 0:
+        return NotAssessed("no subject")
+    if n < 2:
+        return Estimate(float(sample.mean()), math.nan, math.nan, n, level)
+    means = np.concatenate([sample[rows].mean(axis=1) for rows in _resample_rows(n, n_resamples, seed)])
+    low, high = np.percentile(means, [50 * (1 - level), 50 * (1 + level)])
+    return Estimate(float(sample.mean()), float(low), float(high), n, level)
+
+
+CHUNK = 200_000
+"""Subjects that are drawn at a time, so that large cohorts need little memory."""
+
+
+def _resample_rows(n: int, n_resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    """The subjects of each resample, shape (some, n): the same whatever the size of the chunks."""
+    rng = np.random.default_rng(seed)
+    at_a_time = max(CHUNK // n, 1)
+    for start in range(0, n_resamples, at_a_time):
+        yield rng.integers(0, n, size=(min(at_a_time, n_resamples - start), n))
 
 
 def _columns(x: ArrayLike, y: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -10,12 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..markers import MARKERS, Marker
+from ..markers import Marker
 from ..participants import UNKNOWN, Traits
 from ..records import Burden, MarkerMeasures, NotAssessed
-from ..reference import Norm, Reference
-
-PER_LITRE = 1000.0
+from ..reference import PER_LITRE, Reference, total_z, z_score
 
 Zs = dict[str, float | NotAssessed]
 
@@ -47,31 +45,11 @@ def score_burden(
         if isinstance(measured, NotAssessed):
             volume[marker] = count[marker] = measured
             continue
-        count[marker] = _z(marker, float(measured.count), reference.count, reference, traits)
+        count[marker] = z_score(marker, float(measured.count), reference.count, reference, traits)
         if isinstance(icv_ml, NotAssessed):
             volume[marker] = NotAssessed(f"needs the intracranial volume: {icv_ml.reason}")
         else:
-            volume[marker] = _z(marker, PER_LITRE * measured.volume_ml / icv_ml, reference.volume, reference, traits)
+            volume[marker] = z_score(marker, PER_LITRE * measured.volume_ml / icv_ml, reference.volume, reference, traits)
     for zs in (volume, count):
-        zs["total"] = _total(zs, reference.total, over_assessed)
+        zs["total"] = total_z(zs, reference.total, over_assessed)
     return Burden(reference.name, volume, count)
-
-
-def _z(marker: Marker, value: float, norms: Mapping[Marker, Norm], reference: Reference, traits: Traits) -> float | NotAssessed:
-    norm = norms.get(marker)
-    if norm is None:
-        return NotAssessed(f"the reference {reference.name} has too few sessions with {MARKERS[marker].name}")
-    if norm.sd <= 0:
-        return NotAssessed(f"{MARKERS[marker].name} do not vary in the reference {reference.name}")
-    expected = reference.expected(norm, traits)
-    if expected is None:
-        return NotAssessed(f"the reference {reference.name} is adjusted for age and sex, which participants.tsv does not give")
-    return (reference.transformed(value) - expected) / norm.sd
-
-
-def _total(zs: Mapping[str, float | NotAssessed], total: str, over_assessed: bool) -> float | NotAssessed:
-    known = [z for z in zs.values() if not isinstance(z, NotAssessed)]
-    missing = [str(marker) for marker, z in zs.items() if isinstance(z, NotAssessed)]
-    if not known or (missing and not over_assessed):
-        return NotAssessed(f"no z of {', '.join(missing)}")
-    return sum(known) / (len(known) if total == "mean" else 1)

@@ -58,6 +58,8 @@ class ContrastSettings:
 
     brain_jitter: float = 0.05
     """SD of the log of each brain tissue's T1, T2, T2* and PD."""
+    relaxation_scale: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    """Factors of all T1, T2 and T2*: another field strength than the table's 3 T."""
     outside_jitter: float = 0.35
     """SD of the log of the signal of each tissue outside the brain."""
     free_share: float = 0.10
@@ -132,7 +134,7 @@ def draw_contrast(sequence: Sequence, rng: np.random.Generator, settings: Contra
         jitter = np.exp(rng.normal(0, settings.brain_jitter, (TISSUE_COUNT, 4)))
         for fluid in (Structure.CSF, Structure.THIRD_VENTRICLE, Structure.FOURTH_VENTRICLE):
             jitter[fluid] = jitter[Structure.LATERAL_VENTRICLE]
-        t1, t2, t2_star, pd = (table * jitter).T
+        t1, t2, t2_star, pd = (table * jitter * (*settings.relaxation_scale, 1.0)).T
         if sequence is Sequence.FLAIR:
             signal, equation = _flair(t1, t2, pd, rng)
             if rng.random() < settings.flair_flow:

@@ -1,0 +1,329 @@
+"""Reads the tables of a cohort and checks them: whatever is wrong is named with its line and column, and nothing is dropped in silence."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from ..markers import MARKERS
+from ..participants import MISSING, UNKNOWN, Traits, read_participants
+from ..records import NotAssessed, SessionId
+from ..reference import PER_LITRE, Reference, total_z, z_score
+from ..tables import QC_LEVELS, Z_PREFIX
+from .grades import GRADES, derive_grades
+
+Numbers = NDArray[np.float64]
+"""One number per session, shape (n,); NaN where it is n/a."""
+
+KEYS = ("participant_id", "session_id")
+NOT_MEASURED = NotAssessed("n/a in the table")
+RATED = tuple(f"{info.column}_{kind}" for info in MARKERS.values() for kind in ("volume_ml", "count"))
+"""Columns of a visual table that hold volumes and counts and not grades."""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table of text whose rows all have as many cells as its header. ``rows`` are by session; ``lines`` say where each stands."""
+
+    path: Path
+    columns: tuple[str, ...]
+    rows: Mapping[SessionId, Mapping[str, str]]
+    lines: Mapping[SessionId, int]
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A session that does not enter the analysis, and why."""
+
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """The sessions that enter the analysis, one per participant, n in all.
+
+    Attributes
+    ----------
+    measured : mapping of str to ndarray, shape (n,)
+        Numeric columns of ``measures.tsv``, z scores included.
+    grades : mapping of str to ndarray, shape (n,)
+        Visual grades by name, see :data:`smallvessel.cohort.grades.GRADES`.
+    visual : bool
+        Whether the grades were rated; else smallvessel computed them from the same masks.
+    rated : mapping of str to ndarray, shape (n,)
+        Volumes and counts of the visual table.
+    age, male : ndarray, shape (n,)
+        Years; 1 for men and 0 for women.
+    group_name : str
+        Column by which the cohort is divided; empty when it is not.
+    groups : tuple of str
+        Each session's group; empty where it is not known.
+    qc : tuple of str
+    reference : str
+        Name of the reference cohort of the z scores; empty when they are the table's own.
+    versions : tuple of str
+        Of smallvessel, that measured the sessions.
+    left_out : tuple of LeftOut
+    notes : tuple of str
+        What a reader has to know about the tables: rows without a session, columns that were not used.
+    """
+
+    ids: tuple[SessionId, ...]
+    measured: Mapping[str, Numbers]
+    grades: Mapping[str, Numbers]
+    visual: bool
+    rated: Mapping[str, Numbers]
+    age: Numbers
+    male: Numbers
+    group_name: str = ""
+    groups: tuple[str, ...] = ()
+    qc: tuple[str, ...] = ()
+    reference: str = ""
+    versions: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def parts(self) -> list[tuple[str, NDArray[np.bool_]]]:
+        """The whole cohort and, when there are at least two groups, each by name with its members, shape (n,)."""
+        names = sorted({group for group in self.groups if group})
+        own = np.array(self.groups, dtype=object)
+        return [("all", np.ones(len(self.ids), bool)), *((name, own == name) for name in names if len(names) > 1)]
+
+
+def read_cohort(
+    table: Path,
+    visual: Path | None = None,
+    groups: tuple[Path, str] | None = None,
+    reference: Reference | None = None,
+    failed: Iterable[LeftOut] = (),
+    keep_failed_qc: bool = False,
+) -> Cohort:
+    """Join ``measures.tsv`` with the raters' table and the participants' groups.
+
+    Parameters
+    ----------
+    table : Path
+        ``measures.tsv``.
+    visual : Path, optional
+        A row per session or participant: ``participant_id``, perhaps ``session_id``, and grades, volumes or counts.
+    groups : (Path, str), optional
+        A ``participants.tsv`` with age and sex, and the column by which to divide the cohort; the column may be empty.
+    reference : Reference, optional
+        Then the z scores are computed against it, whatever the table holds.
+    failed : iterable of LeftOut
+        Sessions that have no row, to be told with the others that were left out.
+    keep_failed_qc : bool
+        Whether sessions whose quality checks failed enter all the same.
+
+    Raises
+    ------
+    InputError
+        When a table cannot be read or a cell cannot be right, with its line and column.
+    """
+    sheet = read_sheet(table, "a measures.tsv as smallvessel run writes it")
+    ids, left_out = _choose_sessions(sheet, keep_failed_qc)
+    numeric = [
+        name for name in sheet.columns if name.endswith(("_volume_ml", "_count", "icv_ml")) or name in GRADES or name.startswith("z_")
+    ]
+    missing = [f"{info.column}_volume_ml" for info in MARKERS.values() if f"{info.column}_volume_ml" not in sheet.columns]
+    if len(missing) == len(MARKERS):
+        raise InputError(
+            f"{table} without any of the columns {', '.join(missing)}", "a measures.tsv as smallvessel run writes it", "give that file"
+        )
+    measured = {name: _numbers(sheet, name, ids, -math.inf if name.startswith("z_") else 0.0) for name in numeric}
+    traits, group_of, notes = _read_groups(groups, ids)
+    rated, grades, of_visual = _read_visual(visual, ids)
+    if reference is not None:
+        measured |= _z_scores(measured, reference, traits)
+    own_grades = {name: measured[name] for name in GRADES if name in measured}
+    own_counts = {name: measured[name] for name in RATED if name in measured}
+    return Cohort(
+        ids=ids,
+        measured={name: values for name, values in measured.items() if name not in GRADES},
+        grades=derive_grades(grades, rated) if visual else derive_grades(own_grades, own_counts),
+        visual=visual is not None,
+        rated=rated,
+        age=np.array([math.nan if one.age is None else one.age for one in traits], float),
+        male=np.array([math.nan if one.male is None else float(one.male) for one in traits], float),
+        group_name=groups[1] if groups else "",
+        groups=group_of,
+        qc=tuple(sheet.rows[id].get("qc_status", "n/a") for id in ids),
+        reference=reference.name if reference else "",
+        versions=tuple(sorted({sheet.rows[id].get("software_version", "n/a") for id in ids})),
+        left_out=(*left_out, *failed),
+        notes=(*notes, *of_visual),
+    )
+
+
+def read_sheet(path: Path, expected: str) -> Sheet:
+    """Read a table by session; commas separate in ``.csv``, tabs in everything else.
+
+    Raises
+    ------
+    InputError
+        When it cannot be read, a row has another number of cells than the header, a column or a session occurs twice, or
+        there is no row.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            lines = [
+                (number, row) for number, row in enumerate(csv.reader(file, delimiter="," if path.suffix == ".csv" else "\t"), 1) if row
+            ]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise InputError(f"a table {path} that cannot be read ({reason})", expected, "check the path and that it is UTF-8 text") from None
+    if len(lines) < 2:
+        raise InputError(f"{path} with {len(lines)} lines", f"{expected}, with a header and a row per session", "give that file")
+    columns = tuple(cell.strip() for cell in lines[0][1])
+    twice = sorted({name for name in columns if columns.count(name) > 1})
+    if twice or KEYS[0] not in columns:
+        found = f"the column {twice[0]!r} twice" if twice else f"no column {KEYS[0]}"
+        raise InputError(f"{found} in {path}", f"{expected}, each column once", "correct the header")
+    rows: dict[SessionId, Mapping[str, str]] = {}
+    places: dict[SessionId, int] = {}
+    for number, cells in lines[1:]:
+        if len(cells) != len(columns):
+            raise InputError(f"{len(cells)} cells in line {number} of {path}", f"{len(columns)}, as in its header", "correct that line")
+        row = dict(zip(columns, (cell.strip() for cell in cells), strict=True))
+        id = _session_id(path, number, row)
+        if id in rows:
+            raise InputError(f"{id} in lines {places[id]} and {number} of {path}", "each session once", "remove one of them")
+        rows[id], places[id] = row, number
+    return Sheet(path, columns, rows, places)
+
+
+def _session_id(path: Path, line: int, row: Mapping[str, str]) -> SessionId:
+    subject, session = (row.get(key, "").removeprefix(prefix) for key, prefix in zip(KEYS, ("sub-", "ses-"), strict=True))
+    if subject.lower() in MISSING:
+        raise InputError(f"participant_id = {row[KEYS[0]]!r} in line {line} of {path}", "a participant", "fill or remove that line")
+    return SessionId(subject, None if session.lower() in MISSING else session)
+
+
+def _numbers(
+    sheet: Sheet, column: str, ids: Iterable[SessionId | None], lowest: float, highest: float = math.inf, whole: bool = False
+) -> Numbers:
+    """The numbers of one column for these sessions; NaN for ``n/a`` and for a session without a row (None)."""
+    found = [math.nan if id is None else _number(sheet, column, id, lowest, highest, whole) for id in ids]
+    return np.array(found, float)
+
+
+def _number(sheet: Sheet, column: str, id: SessionId, lowest: float, highest: float, whole: bool) -> float:
+    text = sheet.rows[id][column]
+    if text.lower() in MISSING:
+        return math.nan
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and lowest <= value <= highest and (not whole or value == int(value))):
+        kind = "a whole number" if whole else "a number"
+        bounds = "" if lowest == -math.inf else f" from {lowest:g}" + (" on" if highest == math.inf else f" to {highest:g}")
+        raise InputError(f"{column} = {text!r} in line {sheet.lines[id]} of {sheet.path}", f"{kind}{bounds}, or n/a", "correct that cell")
+    return value
+
+
+def _choose_sessions(sheet: Sheet, keep_failed_qc: bool) -> tuple[tuple[SessionId, ...], list[LeftOut]]:
+    """One session per participant, the first one that may enter: the tests take rows for independent."""
+    chosen: dict[str, SessionId] = {}
+    left_out = []
+    for id in sorted(sheet.rows, key=lambda id: (id.subject, id.session or "")):
+        status = sheet.rows[id].get("qc_status", "n/a")
+        if status not in (*QC_LEVELS, "n/a"):
+            raise InputError(
+                f"qc_status = {status!r} in line {sheet.lines[id]} of {sheet.path}", f"one of {', '.join(QC_LEVELS)}", "correct that cell"
+            )
+        if status == "fail" and not keep_failed_qc:
+            left_out.append(LeftOut(str(id), "a quality check failed"))
+        elif id.subject in chosen:
+            left_out.append(LeftOut(str(id), f"{chosen[id.subject]} of the same participant is in already"))
+        else:
+            chosen[id.subject] = id
+    if not chosen:
+        raise InputError(
+            f"{len(sheet.rows)} sessions in {sheet.path}, all of which failed a quality check",
+            "at least one that did not",
+            "look at their reports, then add --keep-failed-qc",
+        )
+    return tuple(chosen.values()), left_out
+
+
+def _read_groups(groups: tuple[Path, str] | None, ids: tuple[SessionId, ...]) -> tuple[list[Traits], tuple[str, ...], list[str]]:
+    if groups is None:
+        return [UNKNOWN] * len(ids), ("",) * len(ids), []
+    path, column = groups
+    sheet = read_sheet(path, "a BIDS participants.tsv")
+    if column and column not in sheet.columns:
+        raise InputError(f"{path} without the column {column}", f"one of {', '.join(sheet.columns)}", "name one of these after the colon")
+    by_subject = {id.subject: row for id, row in sheet.rows.items()}
+    known = read_participants(path)
+    cells = [by_subject.get(id.subject, {}).get(column, "") if column else "" for id in ids]
+    absent = [str(id) for id in ids if id.subject not in by_subject]
+    return (
+        [known.get(id.subject, UNKNOWN) for id in ids],
+        tuple("" if cell.lower() in MISSING else cell for cell in cells),
+        [_named(f"not in {path.name}, so that age, sex and group are not known", absent)] if absent else [],
+    )
+
+
+def _read_visual(path: Path | None, ids: tuple[SessionId, ...]) -> tuple[dict[str, Numbers], dict[str, Numbers], list[str]]:
+    """Rated volumes and counts, grades, and what is to be said about the table."""
+    if path is None:
+        return {}, {}, []
+    sheet = read_sheet(path, "a table of visual grades")
+    rows = [next((key for key in (id, SessionId(id.subject)) if key in sheet.rows), None) for id in ids]
+    rated = {name: _numbers(sheet, name, rows, 0.0, whole=name.endswith("_count")) for name in RATED if name in sheet.columns}
+    grades = {name: _numbers(sheet, name, rows, 0.0, info.highest, True) for name, info in GRADES.items() if name in sheet.columns}
+    if not rated and not grades:
+        raise InputError(
+            f"{path} without a column that is known ({', '.join(sheet.columns)})",
+            f"one or more of {', '.join((*GRADES, *RATED))}",
+            "rename its columns",
+        )
+    unused = [name for name in sheet.columns if name not in (*KEYS, *RATED, *GRADES)]
+    notes = [f"Columns of {path.name} that were not used: {', '.join(unused)}."] if unused else []
+    without = [str(id) for id in sheet.rows if id not in rows]
+    unrated = [str(id) for id, row in zip(ids, rows, strict=True) if row is None]
+    notes += [_named(f"rated in {path.name}, but not among the sessions that enter", without)] if without else []
+    return rated, grades, notes + ([_named(f"not in {path.name}", unrated)] if unrated else [])
+
+
+N_NAMED = 20
+
+
+def _named(what: str, ids: list[str]) -> str:
+    more = f" and {len(ids) - N_NAMED} more" if len(ids) > N_NAMED else ""
+    return f"{len(ids)} {what}: {', '.join(ids[:N_NAMED])}{more}."
+
+
+def _z_scores(measured: Mapping[str, Numbers], reference: Reference, traits: list[Traits]) -> dict[str, Numbers]:
+    absent = np.full(len(traits), math.nan)
+    icv_ml = measured.get("icv_ml", absent)
+    scores: dict[str, Numbers] = {}
+    for kind, suffix, norms in (("volume", "volume_ml", reference.volume), ("count", "count", reference.count)):
+        per_marker = {marker: measured.get(f"{info.column}_{suffix}", absent) for marker, info in MARKERS.items()}
+        if kind == "volume":
+            per_marker = {
+                marker: PER_LITRE * volumes_ml / np.where(icv_ml > 0, icv_ml, math.nan) for marker, volumes_ml in per_marker.items()
+            }
+        rows = [
+            {
+                marker: NOT_MEASURED if math.isnan(values[at]) else z_score(marker, float(values[at]), norms, reference, one)
+                for marker, values in per_marker.items()
+            }
+            for at, one in enumerate(traits)
+        ]
+        scores |= {f"{Z_PREFIX[kind]}{info.column}": _as_numbers(row[marker] for row in rows) for marker, info in MARKERS.items()}
+        scores[f"{Z_PREFIX[kind]}total"] = _as_numbers(total_z({str(m): z for m, z in row.items()}, reference.total) for row in rows)
+    return scores
+
+
+def _as_numbers(found: Iterable[float | NotAssessed]) -> Numbers:
+    return np.array([math.nan if isinstance(value, NotAssessed) else value for value in found], float)

@@ -1,0 +1,130 @@
+"""The replayed study: its patients, and its tables from made-up results of a run."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import replay_study
+from cohorts import write_table
+from phantoms import ball, head_image, make_grid, write_bids
+from smallvessel.markers import MARKERS, Marker, Sequence
+from smallvessel.records import SessionId, SessionSource
+from smallvessel.simulate.burden import BurdenSettings
+from smallvessel.volume import Mask, write_volume
+
+TRUTH = make_grid((24, 24, 24), (2.0, 2.0, 2.0))
+ANALYSIS = make_grid((26, 24, 24), (2.0, 2.0, 2.0), centre_mm=(0.3, 0.0, 0.1))
+
+
+def test_the_patients_have_the_studys_shape_and_stay_the_same() -> None:
+    patients = replay_study.plan_patients(105, 58)
+    assert [sum(p.site == site for p in patients) for site in ("internal", "external")] == [105, 58]
+    assert len({p.label for p in patients}) == len({p.seed for p in patients}) == 163
+    assert {p.head for p in patients} == {"head-14", "head-15", "head-16"}
+    assert patients == replay_study.plan_patients(105, 58)
+    for site in ("internal", "external"):
+        severities = sorted(p.severity for p in patients if p.site == site)
+        assert np.diff(severities) == pytest.approx(1 / len(severities))
+    assert all(40 <= p.age_and_sex[0] <= 95 and p.age_and_sex[1] in "MF" for p in patients)
+
+
+def test_burdens_reach_from_none_to_the_end_of_their_ranges() -> None:
+    burdens = [replay_study.draw_burden(patient) for patient in replay_study.plan_patients(105, 58)]
+    ranges = BurdenSettings()
+    for part in fields(burdens[0]):
+        low, high = getattr(ranges, part.name)
+        drawn = np.array([getattr(burden, part.name) for burden in burdens])
+        present = drawn[drawn > 0]
+        assert (drawn == 0).any()
+        assert present.min() >= low * 0.999
+        assert present.max() <= high * 1.001
+        position = np.log(present / low) / np.log(high / low)
+        assert position.min() < 0.15
+        assert position.max() > 0.85
+
+
+def test_the_external_scanner_lies_beyond_every_training() -> None:
+    pytest.importorskip("torch", reason="the simulator's images need torch")
+    from smallvessel.simulate.acquisition import AcquisitionSettings
+
+    inside, outside = (replay_study.site_settings(site) for site in ("internal", "external"))
+    training = AcquisitionSettings()
+    for name in ("in_plane_mm", "noise", "bias_sd"):
+        low, high = getattr(training, name)
+        assert getattr(outside.acquisition, name)[0] > high
+        assert low <= getattr(inside.acquisition, name)[0] <= getattr(inside.acquisition, name)[1] <= high
+    assert outside.contrast.relaxation_scale != inside.contrast.relaxation_scale == (1.0, 1.0, 1.0)
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> tuple[list[replay_study.Patient], Path]:
+    """Twelve internal and four external patients, as if simulated, measured and rated: masks are truths, or truths moved by a voxel."""
+    patients = replay_study.plan_patients(12, 4)
+    measures, visual = [], []
+    for patient in patients:
+        radius_mm = 4 + 12 * patient.severity
+        truth = ball(TRUTH, (0, 0, 0), radius_mm)
+        name = f"sub-{patient.label}"
+        measured: dict[str, object] = {"participant_id": name, "session_id": "n/a", "icv_ml": 1400}
+        for marker, info in MARKERS.items():
+            mask = Mask(ball(ANALYSIS, (2.0 if patient.site == "external" else 0.0, 0, 0), radius_mm), ANALYSIS)
+            folder = tmp_path / "raw" / "derivatives" / "truth" / name / "anat"
+            write_volume(folder / f"{name}_label-{marker}_mask.nii.gz", Mask(truth, TRUTH))
+            write_volume(tmp_path / "out" / name / "anat" / f"{name}_space-FLAIR_res-1mm_label-{marker}_mask.nii.gz", mask)
+            measured |= {f"{info.column}_volume_ml": mask.volume_ml, f"{info.column}_count": 1}
+        measures.append({**measured, "qc_status": "pass", "software_version": "0.1.0"})
+        grade = int(4 * patient.severity)
+        visual.append({"participant_id": name, "fazekas_deep": min(grade, 3), "epvs_bg": grade, "svd_total": grade})
+    write_table(tmp_path / "out" / "measures.tsv", measures)
+    write_table(tmp_path / "visual.tsv", visual)
+    return patients, tmp_path
+
+
+def test_tables_put_ours_beside_the_papers(study: tuple[list[replay_study.Patient], Path]) -> None:
+    patients, folder = study
+    record = replay_study.make_tables(patients, folder)
+    markdown = replay_study.to_markdown(record, len(patients))
+    assert "SIMULATED" in markdown.splitlines()[0]
+    rows = {tuple(cells[1:3]): cells for line in markdown.splitlines() if len(cells := [c.strip() for c in line.split("|")]) == 11}
+    for marker, paper in replay_study.PAPER.items():
+        for group in ("internal", "external", "all"):
+            assert rows[marker, group][8:10] == [f"{paper.dice:.2f}", f"{paper.pearson:.3f}"]
+    dice = {group: float(rows[Marker.CMB, group][3].split()[0]) for group in ("internal", "external")}
+    assert dice["internal"] > 0.9
+    assert dice["external"] < dice["internal"] - 0.05
+    assert "| Fazekas, deep | WMH | 16 |" in markdown
+    assert "| all four markers | volume | all | 16 |" in markdown
+    assert "internal patients, SIMULATED" in (folder / "cohort" / "methods.md").read_text(encoding="utf-8")
+    json.dumps(record, allow_nan=False)
+
+
+def test_a_slice_too_small_for_a_reference_says_so(study: tuple[list[replay_study.Patient], Path]) -> None:
+    patients, folder = study
+    few = {p.label for p in replay_study.plan_patients(4, 2)}
+    for name in ("out/measures.tsv", "visual.tsv"):
+        header, *lines = (folder / name).read_text().splitlines(keepends=True)
+        (folder / name).write_text(header + "".join(line for line in lines if line.split("\t")[0].removeprefix("sub-") in few))
+    markdown = replay_study.to_markdown(replay_study.make_tables(patients[:4] + patients[12:14], folder), 6)
+    assert "There are no Z scores" in markdown
+    assert "| WMH | internal |" in markdown
+
+
+def test_patients_that_are_rated_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = head_image(make_grid((12, 14, 12), (16.0, 16.0, 16.0)))
+    raw = write_bids(tmp_path / "some", {SessionId(name): {Sequence.FLAIR: image} for name in "ab"})
+    asked = []
+
+    def rate(source: SessionSource, _: Path) -> dict[str, float | None]:
+        asked.append(str(source.id))
+        return {"fazekas_pv": 2.0, "epvs_bg": None}
+
+    monkeypatch.setattr(replay_study, "rate_truth", rate)
+    for _ in range(2):
+        table = replay_study.rate_patients(raw, tmp_path / "rating" / "rated")
+    assert asked == ["sub-a", "sub-b"]
+    assert table.read_text() == "participant_id\tfazekas_pv\tepvs_bg\nsub-a\t2\tn/a\nsub-b\t2\tn/a\n"
