@@ -78,7 +78,7 @@ def test_blur_is_taken_off_but_never_more_than_to_one_voxel() -> None:
     column = np.argwhere(ellipsoid(grid, (0, 0, 0), (6.0, 6.0, 15.0)))
     tall = np.diag([0.0, 0.0, 15.0**2 / 5 - 6.0**2 / 5])
     assert principal_diameters_mm(column, grid, tall) == pytest.approx([12.0] * 3, abs=0.6)
-    assert principal_diameters_mm(column, grid, 100 * tall)[2] == pytest.approx(np.sqrt(20 / 12))
+    assert principal_diameters_mm(column, grid, 100.0 * tall)[2] == pytest.approx(np.sqrt(20 / 12))
 
 
 @pytest.mark.parametrize(("radius_mm", "voxel_mm"), [(3.0, 1.0), (8.0, 1.0), (6.0, 0.5)])

@@ -73,7 +73,7 @@ def beam(grid: Grid, from_mm: float, to_mm: float) -> NDArray[np.bool_]:
     """A row of white matter from the right lateral ventricle's wall (x = 6.6 mm) to the side."""
     centres = grid.world(np.indices(grid.shape).reshape(3, -1).T).reshape(*grid.shape, 3)
     x, y, z = centres[..., 0], centres[..., 1], centres[..., 2]
-    return (x >= from_mm) & (x <= to_mm) & (np.abs(y - 2.0) < 1.6) & (np.abs(z - 4.0) < 1.6)
+    return np.asarray((x >= from_mm) & (x <= to_mm) & (np.abs(y - 2.0) < 1.6) & (np.abs(z - 4.0) < 1.6), np.bool_)
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def test_outline_encloses_exactly_the_pixels_of_the_mask(plane: Plane) -> None:
     mask = np.zeros(GRID.shape, bool)
     mask[12:16, 3:9, 5:8] = True
     index = {Plane.AXIAL: 6, Plane.CORONAL: 5, Plane.SAGITTAL: 13}[plane]
-    shown = drawing.draw(255 * mask.astype(np.uint8), GRID, plane, index, WHOLE[plane], "")
+    shown = drawing.draw(np.asarray(255 * mask, np.uint8), GRID, plane, index, WHOLE[plane], "")
     line = vertices(drawing.outline(mask, GRID, plane, index, WHOLE[plane], "#fff").path)
     rows, columns = np.nonzero(pixels(shown) > 127)
     step = np.array([shown.width_mm, shown.height_mm]) / pixels(shown).shape[::-1]

@@ -129,7 +129,9 @@ def simulate_session(
         native = acquire_signal(signal, protocol, sampling, generator).numpy()
         steps = np.diag([*protocol.spacing_mm, 1.0])
         steps[:3, 3] = [centres[0] for centres in sampling.centres_mm]
-        images[sequence] = Volume(native * 400, Grid((native.shape[0], native.shape[1], native.shape[2]), world_from_head @ steps))
+        images[sequence] = Volume(
+            np.asarray(native * 400, np.float32), Grid((native.shape[0], native.shape[1], native.shape[2]), world_from_head @ steps)
+        )
         taken[sequence] = (contrast, protocol, sampling)
     grid = Grid((shape[0], shape[1], shape[2]), world_from_head)
     truth = {}
