@@ -220,7 +220,7 @@ def test_partial_rank_correlation_with_one_covariate_has_a_closed_form() -> None
 def test_regression_is_adjusted_for_what_goes_along() -> None:
     rng = np.random.default_rng(3)
     age = rng.uniform(50, 80, 400)
-    grade = np.round((age - 50) / 10 + rng.normal(0, 0.5, 400))
+    grade: Numbers = np.asarray(np.round((age - 50) / 10 + rng.normal(0, 0.5, 400)), np.float64)
     y = 0.5 * grade + 0.05 * age + rng.normal(0, 0.3, 400)
     plain, adjusted = regress(y, grade), regress(y, grade, [age])
     assert isinstance(plain, Association)
