@@ -24,7 +24,7 @@ SEED = 2026
 OUT = Path(__file__).resolve().parent.parent / "src" / "smallvessel" / "demo" / "data"
 LEVEL = 10.0
 """Intensities are rounded to this (white matter is 400), to keep the files small."""
-BURDEN = Burden(rim_mm=3.0, deep_wmh_per_l=60, lacunes_per_l=14, epvs_nuclei_per_l=250, epvs_white_per_l=120, cmb_per_l=9)
+BURDEN = Burden(rim_mm=1.5, deep_wmh_per_l=60, lacunes_per_l=80, epvs_nuclei_per_l=250, epvs_white_per_l=120, cmb_per_l=9)
 
 
 def protocol(sequence: Sequence, slice_mm: float, in_plane_mm: float) -> Protocol:
