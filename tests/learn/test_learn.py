@@ -92,7 +92,7 @@ def test_patches_are_on_the_scale_of_use(heads: tuple[StoredHead, ...]) -> None:
         contrast, protocol = draw_contrast(sequence, rng), draw_protocol(sequence, rng, quiet)
         maps = draw_lesions(brain, Burden(0, 0, 0, 0, 0, 0), rng)
         # a small head is mostly periventricular, and smaller than the unevenness is wide: either would brighten all of it
-        maps.faint[:], maps.uneven[:] = 0, 0
+        maps.faint[:], maps.uneven[:] = 0, 0  # each sequence's own unevenness is a view of the latter
         signal = render_signal(brain.tissues, maps, contrast, draw_appearance(rng))
         sampling = draw_sampling(protocol, brain.codes.shape, at, rng, 0.5)  # type: ignore[arg-type]
         image = apply_axes(sampling.target_from_native, acquire_signal(signal, protocol, sampling, generator)).numpy()

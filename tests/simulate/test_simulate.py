@@ -18,6 +18,7 @@ from smallvessel.structures import Structure
 
 torch = pytest.importorskip("torch", reason="the simulator's images need torch")
 
+from smallvessel.simulate import session  # noqa: E402
 from smallvessel.simulate.acquisition import (  # noqa: E402
     AcquisitionSettings,
     acquire_signal,
@@ -198,3 +199,16 @@ def test_a_wall_of_tissue_lies_between_lacunes_and_fluid() -> None:
     assert cavity.any()
     to_fluid_mm = ndimage.distance_transform_edt(~is_fluid(brain.tissues))
     assert to_fluid_mm[cavity].min() > 1.0  # a voxel of tissue at least
+
+
+def test_every_sequence_has_unevenness_of_its_own_in_the_whole_brain() -> None:
+    brain = small_brain()
+    maps = draw_lesions(brain, HEALTHY, np.random.default_rng(1))
+    shape = tuple(n + 40 for n in brain.codes.shape)
+    box = tuple(slice(30, 30 + n) for n in brain.codes.shape)
+    embedded = session._embed(maps, box, shape)  # type: ignore[arg-type]
+    for sequence in Sequence:
+        whole = embedded.uneven_alone[sequence]
+        assert np.array_equal(whole[box], maps.uneven_alone[sequence])
+        assert np.count_nonzero(whole) == np.count_nonzero(maps.uneven)
+        assert not np.array_equal(whole[box], maps.uneven)

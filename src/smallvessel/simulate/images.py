@@ -59,8 +59,6 @@ class Appearance:
 
 UNEVEN_ALONE = {Sequence.FLAIR: 0.02, Sequence.T1W: 0.05, Sequence.T2W: 0.03, Sequence.SWI: 0.03}
 """Largest SD of the part of a sequence's unevenness that the others do not share. Own choice."""
-TURNED_ABOUT = {Sequence.FLAIR: (0,), Sequence.T1W: (0, 1, 2), Sequence.T2W: (2,), Sequence.SWI: (1,)}
-"""Axes along which the unevenness is turned to serve as a sequence's own: elsewhere the same field is as good as another one."""
 
 
 def draw_appearance(rng: np.random.Generator) -> Appearance:
@@ -106,9 +104,8 @@ def render_signal(
     sequence = contrast.sequence
     signal = torch.from_numpy(contrast.signal[tissues]).to(device)
     gain = appearance.wmh[sequence] - 1
-    uneven = to_tensor(maps.uneven)
-    alone = uneven.flip(TURNED_ABOUT[sequence])
-    signal = signal * (1 + appearance.uneven[sequence] * uneven + appearance.uneven_alone[sequence] * alone)
+    alone = to_tensor(np.ascontiguousarray(maps.uneven_alone[sequence]))
+    signal = signal * (1 + appearance.uneven[sequence] * to_tensor(maps.uneven) + appearance.uneven_alone[sequence] * alone)
     signal = signal * (1 + gain * to_tensor(maps.strength))
     signal = signal * (1 + appearance.faint[sequence] * to_tensor(maps.faint))
     if sequence is not Sequence.SWI:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ..markers import Marker
+from ..markers import Marker, Sequence
 from ..structures import Structure
 from .anatomy import RIGHT_BIT, BrainMaps, Tissue
 from .burden import Burden
@@ -36,6 +36,8 @@ LACUNE_WALL_MM = 2.0
 """Least distance of a lacune's ellipsoid from the voxels of a ventricle or sulcus: a cavity that opens into them is no lacune to a rater,
 since nobody could tell it from them. Own choice; rough walls and half a voxel's shift leave about 1 mm of tissue."""
 
+TURNED_ABOUT = {Sequence.FLAIR: (0,), Sequence.T1W: (0, 1, 2), Sequence.T2W: (2,), Sequence.SWI: (1,)}
+"""Axes along which the unevenness is turned to serve as a sequence's own: elsewhere the same field is as good as another one."""
 LINING_SHARE = 0.3
 """Share of brains with WMH whose ventricles have a thin bright lining that counts as WMH (Fazekas 1987, 10.2214/ajr.149.2.351, grade 1)."""
 LARGEST_DEEP_WMH_MM = 9.0
@@ -62,6 +64,8 @@ class LesionMaps:
         On SWI: veins, mineral, calcification. Never labelled.
     uneven : ndarray
         How tissue differs from place to place without any disease, SD about 1.
+    uneven_alone : dict of Sequence to ndarray
+        The same, for one sequence only.
     """
 
     fraction: dict[Marker, FloatMap]
@@ -72,6 +76,7 @@ class LesionMaps:
     dark: FloatMap
     halo: FloatMap
     uneven: FloatMap
+    uneven_alone: dict[Sequence, FloatMap]
     counts: dict[Marker, int] = field(default_factory=dict)
 
 
@@ -334,7 +339,8 @@ def draw_lesions(brain: BrainMaps, burden: Burden, rng: np.random.Generator) -> 
     empty = [np.zeros(shape, np.float32) for _ in range(10)]
     uneven = 0.9 * smooth_noise(shape, 28.0, rng) + 0.5 * smooth_noise(shape, 9.0, rng)
     strength, black_hole, rim, faint, dark, halo = empty[4:]
-    maps = LesionMaps(dict(zip(Marker, empty[:4], strict=True)), strength, black_hole, rim, faint, dark, halo, uneven)
+    alone: dict[Sequence, FloatMap] = {sequence: np.flip(uneven, axes) for sequence, axes in TURNED_ABOUT.items()}
+    maps = LesionMaps(dict(zip(Marker, empty[:4], strict=True)), strength, black_hole, rim, faint, dark, halo, uneven, alone)
     _draw_faint(maps, brain, rng)
     _draw_wmh(maps, brain, burden, rng)
     if burden.lacunes_per_l > 0:

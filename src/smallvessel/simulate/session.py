@@ -75,8 +75,13 @@ def _embed(maps: LesionMaps, box: tuple[slice, slice, slice], shape: tuple[int, 
         whole[box] = part
         return whole
 
-    parts = {f.name: widen(getattr(maps, f.name)) for f in fields(maps) if f.name not in ("fraction", "counts")}
-    return LesionMaps(fraction={marker: widen(part) for marker, part in maps.fraction.items()}, **parts, counts=maps.counts)
+    parts = {f.name: widen(getattr(maps, f.name)) for f in fields(maps) if f.name not in ("fraction", "uneven_alone", "counts")}
+    return LesionMaps(
+        fraction={marker: widen(part) for marker, part in maps.fraction.items()},
+        uneven_alone={sequence: widen(part) for sequence, part in maps.uneven_alone.items()},
+        **parts,
+        counts=maps.counts,
+    )
 
 
 def simulate_session(
