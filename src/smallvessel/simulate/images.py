@@ -64,7 +64,7 @@ UNEVEN_ALONE = {Sequence.FLAIR: 0.02, Sequence.T1W: 0.05, Sequence.T2W: 0.03, Se
 def draw_appearance(rng: np.random.Generator) -> Appearance:
     """Draw a session's appearance."""
     wmh = {
-        Sequence.FLAIR: float(rng.uniform(1.25, 1.85)),
+        Sequence.FLAIR: float(rng.uniform(1.28, 1.8)),
         Sequence.T1W: float(rng.uniform(0.62, 0.92) if rng.random() < 0.6 else rng.uniform(0.88, 1.03)),
         Sequence.T2W: float(rng.uniform(1.2, 1.95)),
         Sequence.SWI: float(rng.uniform(1.0, 1.15)),
