@@ -17,6 +17,7 @@ from smallvessel.records import SessionId, SessionSource
 from smallvessel.simulate.burden import BurdenSettings
 from smallvessel.volume import Mask, write_volume
 
+LABEL_MAPS = Path(__file__).resolve().parents[2] / "../shared/data/labelmaps"
 TRUTH = make_grid((24, 24, 24), (2.0, 2.0, 2.0))
 ANALYSIS = make_grid((26, 24, 24), (2.0, 2.0, 2.0), centre_mm=(0.3, 0.0, 0.1))
 
@@ -112,6 +113,22 @@ def test_a_slice_too_small_for_a_reference_says_so(study: tuple[list[replay_stud
     markdown = replay_study.to_markdown(replay_study.make_tables(patients[:4] + patients[12:14], folder), 6)
     assert "There are no Z scores" in markdown
     assert "| WMH | internal |" in markdown
+
+
+@pytest.mark.whole
+@pytest.mark.skipif(not LABEL_MAPS.is_dir(), reason=f"the label maps are not beside the checkout ({LABEL_MAPS})")
+def test_a_slice_of_the_study_from_heads_to_tables(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="the simulator's images need torch")
+    patients = replay_study.plan_patients(4, 2)
+    raw = tmp_path / "raw"
+    replay_study.simulate_patients(patients, LABEL_MAPS, raw)
+    replay_study.measure(raw, tmp_path / "out", jobs=2)
+    replay_study.rate_patients(raw, tmp_path / "rated")
+    record = replay_study.make_tables(patients, tmp_path)
+    rows = {(row["marker"], row["group"]): row for row in record["tables"]["segmentation"] if row["measure"] == "Dice"}
+    for group in ("internal", "external"):
+        assert float(rows[str(Marker.WMH), group]["mean"]) > 0
+    assert "SIMULATED" in replay_study.to_markdown(record, len(patients)).splitlines()[0]
 
 
 def test_patients_that_are_rated_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

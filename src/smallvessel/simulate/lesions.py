@@ -38,8 +38,9 @@ since nobody could tell it from them. Own choice; rough walls and half a voxel's
 
 TURNED_ABOUT = {Sequence.FLAIR: (0,), Sequence.T1W: (0, 1, 2), Sequence.T2W: (2,), Sequence.SWI: (1,)}
 """Axes along which the unevenness is turned to serve as a sequence's own: elsewhere the same field is as good as another one."""
-LINING_SHARE = 0.3
-"""Share of brains with WMH whose ventricles have a thin bright lining that counts as WMH (Fazekas 1987, 10.2214/ajr.149.2.351, grade 1)."""
+LINING_SHARE = 0.6
+"""Share of brains with WMH whose ventricles have, in places, a thin bright lining, which counts as WMH (grade 1 of Fazekas 1987,
+10.2214/ajr.149.2.351)."""
 LARGEST_DEEP_WMH_MM = 9.0
 """Largest mean radius of one deep WMH; larger ones come from several that meet."""
 
