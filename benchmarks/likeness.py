@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Is the simulator like reality? How uneven white matter without lesions is, on real and on simulated scans, side by side.
+"""Is the simulator like reality? How uneven white matter without lesions is, and the signal of each tissue, on real and simulated scans.
 
     python benchmarks/likeness.py --simulated FOLDER [--real ../shared/data/openms-bids]
 
@@ -33,6 +33,14 @@ BRIGHT = 1.15
 """On FLAIR, relative to white matter: a lesion."""
 AWAY_VOX = 2
 SCALES_MM = (2.0, 8.0)
+TISSUES = (
+    Structure.CORTEX,
+    Structure.CAUDATE,
+    Structure.PUTAMEN,
+    Structure.THALAMUS,
+    Structure.HIPPOCAMPUS,
+    Structure.LATERAL_VENTRICLE,
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +51,29 @@ class Unevenness:
     at_2_mm: float
     at_8_mm: float
     fine: float
+
+
+@dataclass(frozen=True)
+class Contrasts:
+    """Median signal of each of ``TISSUES`` over that of white matter in one image; of the inner voxels, but for the thin cortex."""
+
+    sequence: MrSequence
+    ratios: tuple[float, ...]
+
+
+def measure_contrasts(prepared: Prepared) -> list[Contrasts]:
+    """Of every sequence but SWI."""
+    structures = prepared.anatomy.structures.data
+    white = ndimage.binary_erosion(structures == Structure.WHITE_MATTER, iterations=2)
+    masks = {tissue: structures == tissue for tissue in TISSUES}
+    inner = {tissue: mask if tissue is Structure.CORTEX else ndimage.binary_erosion(mask) for tissue, mask in masks.items()}
+    found = []
+    for sequence in SHOWN:
+        if sequence in prepared.images:
+            image = prepared.images[sequence].data
+            ratios = tuple(float(np.median(image[mask]) / np.median(image[white])) if mask.any() else np.nan for mask in inner.values())
+            found.append(Contrasts(sequence, ratios))
+    return found
 
 
 def measure_unevenness(prepared: Prepared) -> list[Unevenness]:
@@ -66,13 +97,16 @@ def smooth_within(image: NDArray[np.float32], mask: NDArray[np.bool_], sd_mm: fl
     return np.asarray(ndimage.gaussian_filter(np.where(mask, image, 0.0).astype(np.float64), sd_mm)[mask] / weight[mask])
 
 
-def measure_folder(folder: Path, most: int) -> list[Unevenness]:
-    """All images of a BIDS folder's first sessions."""
-    found = []
-    for source in find_sessions(folder)[:most]:
-        found += measure_unevenness(prepare_session(load_session(source)))
+def measure_folders(folders: Iterable[Path], most: int) -> tuple[list[Unevenness], list[Contrasts]]:
+    """All images of the first sessions of BIDS folders."""
+    uneven: list[Unevenness] = []
+    contrasts: list[Contrasts] = []
+    for source in [source for folder in folders for source in find_sessions(folder)[:most]]:
+        prepared = prepare_session(load_session(source))
+        uneven += measure_unevenness(prepared)
+        contrasts += measure_contrasts(prepared)
         print(source.id, flush=True)
-    return found
+    return uneven, contrasts
 
 
 def row(name: str, sequence: MrSequence, found: Iterable[Unevenness]) -> list[str]:
@@ -82,8 +116,14 @@ def row(name: str, sequence: MrSequence, found: Iterable[Unevenness]) -> list[st
     return [f"{sequence}, {name}", str(len(mine)), *cells]
 
 
-def _spread(values: Sequence[float]) -> str:
-    return f"{np.median(values):.3f} ({min(values):.3f} to {max(values):.3f})" if values else "n/a"
+def contrast_row(name: str, sequence: MrSequence, found: Iterable[Contrasts]) -> list[str]:
+    """A line of the table: median and range of each tissue's ratio."""
+    mine = np.array([one.ratios for one in found if one.sequence is sequence])
+    return [f"{sequence}, {name}", str(len(mine)), *(_spread(list(column[np.isfinite(column)]), 2) for column in mine.T)]
+
+
+def _spread(values: Sequence[float], digits: int = 3) -> str:
+    return f"{np.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})" if values else "n/a"
 
 
 def main() -> None:
@@ -93,17 +133,26 @@ def main() -> None:
     parser.add_argument("--real", type=Path, nargs="+", default=[DATA / "openms-bids"])
     parser.add_argument("--sessions", type=int, default=12, help="at most, of the simulated folder")
     arguments = parser.parse_args()
-    real = [one for folder in arguments.real for one in measure_folder(folder, 1000)]
-    simulated = measure_folder(arguments.simulated, arguments.sessions)
-    rows = [row(name, sequence, found) for sequence in SHOWN for name, found in (("real", real), ("simulated", simulated))]
+    kinds = {"real": measure_folders(arguments.real, 1000), "simulated": measure_folders([arguments.simulated], arguments.sessions)}
+    uneven = [row(name, sequence, kind[0]) for sequence in SHOWN for name, kind in kinds.items()]
+    contrasts = [contrast_row(name, sequence, kind[1]) for sequence in SHOWN for name, kind in kinds.items()]
     machine = describe_machine()
     header = ("white matter", "images", "at 2 mm", "at 8 mm", "fine")
+    tissues = ("signal over white matter's", "images", *(tissue.name.lower().replace("_", " ") for tissue in TISSUES))
     markdown = (
-        "# Real and simulated white matter\n\nRelative standard deviation in deep white matter away from what is bright on FLAIR, "
+        "# Real and simulated tissue\n\nRelative standard deviation in deep white matter away from what is bright on FLAIR, "
         "median and range over images: after smoothing by 2 mm and by 8 mm, and what smoothing by 2 mm takes away (noise).\n\n"
-        f"{markdown_table(header, rows)}\n\n{machine_markdown(machine)}\nMade by `python benchmarks/likeness.py`.\n"
+        f"{markdown_table(header, uneven)}\n"
+        "Median signal of each structure over that of white matter, median and range over images. Structures are those that the anatomy "
+        "network found; thick slices mix them with their neighbours, on real and on simulated images.\n\n"
+        f"{markdown_table(tissues, contrasts)}\n{machine_markdown(machine)}\nMade by `python benchmarks/likeness.py`.\n"
     )
-    write_result("likeness", markdown, {"rows": [dict(zip(header, cells, strict=True)) for cells in rows], "machine": machine})
+    record = {
+        "white_matter": [dict(zip(header, cells, strict=True)) for cells in uneven],
+        "tissues": [dict(zip(tissues, cells, strict=True)) for cells in contrasts],
+        "machine": machine,
+    }
+    write_result("likeness", markdown, record)
     print(markdown)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import replay_study
+from accuracy import measure
 from cohorts import write_table
 from phantoms import ball, head_image, make_grid, write_bids
 from smallvessel.markers import MARKERS, Marker, Sequence
@@ -122,7 +123,7 @@ def test_a_slice_of_the_study_from_heads_to_tables(tmp_path: Path) -> None:
     patients = replay_study.plan_patients(4, 2)
     raw = tmp_path / "raw"
     replay_study.simulate_patients(patients, LABEL_MAPS, raw)
-    replay_study.measure(raw, tmp_path / "out", jobs=2)
+    measure(raw, tmp_path / "out", jobs=2)
     replay_study.rate_patients(raw, tmp_path / "rated")
     record = replay_study.make_tables(patients, tmp_path)
     rows = {(row["marker"], row["group"]): row for row in record["tables"]["segmentation"] if row["measure"] == "Dice"}

@@ -101,6 +101,20 @@ def test_contrasts_are_those_of_the_sequence(sequence: Sequence, order: str) -> 
         assert [values[name] for name in order.split("<")] == sorted(values[name] for name in order.split("<"))
 
 
+# Median signal over white matter's on nine real sessions (benchmarks/likeness.py), lowest and highest.
+REAL_FLAIR = {Structure.CORTEX: (1.02, 1.14), Structure.CAUDATE: (1.07, 1.19), Structure.PUTAMEN: (0.96, 1.13)}
+
+
+@pytest.mark.parametrize("tissue", REAL_FLAIR)
+def test_grey_matter_on_flair_is_about_as_bright_as_on_real_scans(tissue: Structure) -> None:
+    drawn = [draw_contrast(Sequence.FLAIR, np.random.default_rng(seed), ContrastSettings(free_share=0.0)) for seed in range(300)]
+    low, middle, high = np.percentile([contrast.signal[tissue] for contrast in drawn], (5, 50, 95))
+    real_low, real_high = REAL_FLAIR[tissue]
+    assert real_low - 0.05 < middle < real_high + 0.05
+    assert low > real_low - 0.1
+    assert high < real_high + 0.25
+
+
 def test_a_quarter_of_the_brains_has_none_of_a_marker() -> None:
     burdens = [draw_burden(np.random.default_rng(seed)) for seed in range(400)]
     for name in ("rim_mm", "lacunes_per_l", "epvs_white_per_l", "cmb_per_l"):
