@@ -15,6 +15,7 @@ from smallvessel.simulate.anatomy import RIGHT_BIT, Tissue, deform_head, flip_he
 from smallvessel.simulate.burden import Burden, draw_burden
 from smallvessel.simulate.lesions import draw_lesions, is_fluid
 from smallvessel.structures import Structure
+from smallvessel.volume import isotropic_grid
 
 torch = pytest.importorskip("torch", reason="the simulator's images need torch")
 
@@ -22,6 +23,7 @@ from smallvessel.simulate import session  # noqa: E402
 from smallvessel.simulate.acquisition import (  # noqa: E402
     AcquisitionSettings,
     acquire_signal,
+    aim_sampling,
     apply_axes,
     draw_protocol,
     draw_sampling,
@@ -202,6 +204,19 @@ def test_a_session_is_written_as_bids_with_its_truth_in_the_same_world(tmp_path:
     assert inside.mean() > 0.99
     tissue = flair.data[tuple(at[inside].T)]
     assert float(np.median(tissue)) > 1.1 * float(np.median(flair.data[flair.data > 200]))
+    assert all(mask.grid.same_as(isotropic_grid(flair.grid, 1.0)) for mask in session.truth.values())
+
+
+def test_aiming_elsewhere_moves_the_picture_and_nothing_else() -> None:
+    rng = np.random.default_rng(1)
+    protocol = draw_protocol(Sequence.FLAIR, rng, AcquisitionSettings(volumetric_share=1.0))
+    at = np.arange(5.0, 35.0)
+    sampling = draw_sampling(protocol, (40, 40, 40), (at, at, at), rng, 0.5)
+    same, moved = (aim_sampling(sampling, protocol, (at, at, at + shift)) for shift in (0.0, 2.0))
+    image = torch.rand((40, 40, 40))
+    first, again, later = (apply_axes(one.target_from_native, apply_axes(one.native_from_fine, image)) for one in (sampling, same, moved))
+    assert torch.equal(first, again)
+    assert torch.allclose(first[..., 2:], later[..., :-2], atol=1e-5)
 
 
 def test_a_wall_of_tissue_lies_between_lacunes_and_fluid() -> None:

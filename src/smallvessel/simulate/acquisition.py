@@ -6,7 +6,7 @@ same matrices serve a patch in training and a whole head that is written to a fi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -185,6 +185,16 @@ def draw_sampling(
         back.append(torch.from_numpy(interpolation_matrix(at, targets_mm[axis] + protocol.shift_mm[axis])).to(device))
         centres.append(at)
     return Sampling(tuple(forward), tuple(back), tuple(centres))  # type: ignore[arg-type]
+
+
+def aim_sampling(sampling: Sampling, protocol: Protocol, targets_mm: tuple[NDArray[np.float64], ...]) -> Sampling:
+    """The same native voxels, interpolated to other positions of a cubic grid (in mm along each axis of the anatomy)."""
+    device = sampling.native_from_fine[0].device
+    back = [
+        torch.from_numpy(interpolation_matrix(centres, targets + shift)).to(device)
+        for centres, targets, shift in zip(sampling.centres_mm, targets_mm, protocol.shift_mm, strict=True)
+    ]
+    return replace(sampling, target_from_native=(back[0], back[1], back[2]))
 
 
 def smooth_field(
