@@ -25,6 +25,7 @@ from smallvessel.markers import Marker
 from smallvessel.run import Outcome, run_sessions
 
 ROOT = Path(__file__).resolve().parent.parent
+WORK = ROOT / "runs" / "accuracy"
 SETTINGS = Settings(write_probability=False, write_report=False)
 
 
@@ -42,6 +43,11 @@ def measure(data: Path, out: Path, jobs: int, subset: str = "") -> None:
     if subset:
         sources = tuple(replace(s, files={q: path for q, path in s.files.items() if q in subset.split("+")}) for s in sources)
     run_sessions(sources, out, SETTINGS, jobs=jobs, notify=tell)
+
+
+def results_of(folder: Path, work: Path) -> Path:
+    """Where the results of a simulated folder are kept."""
+    return work / f"simulated-{folder.resolve().name}"
 
 
 def evaluate_simulated(folder: Path, out: Path, note: str, subsets: Mapping[str, Path]) -> str:
@@ -99,7 +105,7 @@ def main() -> None:
     parser.add_argument("part", choices=("simulated", "real"))
     parser.add_argument("folder", type=Path, nargs="?", help="simulated BIDS folder with derivatives/truth")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="real scans")
-    parser.add_argument("--work", type=Path, default=ROOT / "runs" / "accuracy", help="where the results of the sessions are kept")
+    parser.add_argument("--work", type=Path, default=WORK, help="where the results of the sessions are kept")
     parser.add_argument("--subsets", nargs="*", default=[], help="also from these sequences alone; FLAIR has to be among them")
     parser.add_argument("--note", default="", help="a sentence on the sessions, for the table")
     parser.add_argument("--jobs", type=int, default=1)
@@ -111,7 +117,7 @@ def main() -> None:
         return
     if options.folder is None:
         parser.error("name the folder with the simulated sessions")
-    out = options.work / f"simulated-{options.folder.resolve().name}"
+    out = results_of(options.folder, options.work)
     for subset in options.subsets:
         if "FLAIR" not in subset.split("+"):  # the truth is in the world of the reference image, and the head moved between sequences
             parser.error(f"{subset}: FLAIR has to be among the sequences")

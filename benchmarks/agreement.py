@@ -1,57 +1,58 @@
 #!/usr/bin/env python3
 """Scores, counts and Z from predicted masks against the same from true masks, on simulated sessions.
 
-    python benchmarks/agreement.py FOLDER [--work DIR] [--note "heads 14 to 16"]
+    python benchmarks/agreement.py FOLDER [--work DIR] [--note "heads 14 to 16"] [--jobs 2]
 
-Both go through the same code and the same anatomy; only the masks differ. Sessions measured before with the same networks are kept
-in --work, so that the benchmark can be run in parts. Z scores are against the true masks' own means and spreads.
+Both go through the same code and the same anatomy; only the masks differ. The results in --work, where ``accuracy.py`` keeps them too,
+are not made again. Z scores are against the true masks' own means and spreads.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from accuracy import WORK, measure, results_of
 from machine import describe_machine, machine_markdown, markdown_table, write_result
 from simulated import truth_path
 from smallvessel.config import MeasureSettings
 from smallvessel.evaluate import Estimate, bootstrap, icc_agreement, pearson, weighted_kappa
-from smallvessel.intake.bids import find_sessions
-from smallvessel.intake.sequences import load_session
 from smallvessel.markers import MARKERS, Marker
 from smallvessel.measure import measure_session
-from smallvessel.prepare import prepare_session
-from smallvessel.provenance import model_versions
-from smallvessel.records import MarkerMap, Measurements, NotAssessed, Prepared, Score, Segmentation, SessionSource
+from smallvessel.models import expected_errors, load_card
+from smallvessel.records import MarkerMap, Measurements, NotAssessed, Prepared, Score, Segmentation, SessionId, SessionResult
+from smallvessel.restore import list_sessions, read_session
 from smallvessel.scales import SCALES
-from smallvessel.segment import segment_markers
 from smallvessel.shapes import label_components
 from smallvessel.volume import LabelMap, read_mask, resample
 
 Values = dict[str, float | None]
 
 
-def measure_both(source: SessionSource, folder: Path) -> dict[str, Values]:
-    """Scores, counts and volumes of a session from its predicted masks and from its true ones."""
-    prepared = prepare_session(load_session(source))
-    predicted = segment_markers(prepared, tuple(Marker))
+def measure_both(out: Path, id: SessionId, folder: Path) -> dict[str, Values]:
+    """Scores, counts and volumes of a finished session from its predicted masks and from its true ones."""
+    result = read_session(out, id, expected_errors(load_card("markers")))
+    return {"predicted": measure_masks(result.prepared, result.segmentation), "true": measure_truth(result, folder)}
+
+
+def measure_truth(result: SessionResult, folder: Path) -> Values:
+    """The same from the true masks alone."""
     known = {
-        marker: true_map(found, prepared, truth_path(folder, source.id, marker)) if isinstance(found, MarkerMap) else found
-        for marker, found in predicted.markers.items()
+        marker: true_map(found, result.prepared, truth_path(folder, result.id, marker)) if isinstance(found, MarkerMap) else found
+        for marker, found in result.segmentation.markers.items()
     }
-    settings = MeasureSettings()
-    return {
-        "predicted": values_of(measure_session(prepared, predicted, settings)),
-        "true": values_of(measure_session(prepared, Segmentation(known), settings)),
-    }
+    return measure_masks(result.prepared, Segmentation(known))
+
+
+def measure_masks(prepared: Prepared, segmentation: Segmentation) -> Values:
+    """All values by the usual rules."""
+    return values_of(measure_session(prepared, segmentation, MeasureSettings()))
 
 
 def true_map(found: MarkerMap, prepared: Prepared, path: Path) -> MarkerMap:
@@ -137,20 +138,13 @@ def main() -> None:
     """Measure what is not measured yet, then write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="simulated sessions with their truth")
-    parser.add_argument("--work", type=Path, help="where measured sessions are kept; default: agreement beside FOLDER")
+    parser.add_argument("--work", type=Path, default=WORK, help="where the results of the sessions are kept")
     parser.add_argument("--note", default="", help="about the sessions, for the table")
+    parser.add_argument("--jobs", type=int, default=1)
     arguments = parser.parse_args()
-    work = arguments.work or arguments.folder.resolve().parent / "agreement"
-    work.mkdir(parents=True, exist_ok=True)
-    sessions: list[dict[str, Values]] = []
-    for source in find_sessions(arguments.folder):
-        kept = work / f"{source.id}.json"
-        record: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
-        if record.get("models") != model_versions():
-            record = {"models": model_versions(), "values": measure_both(source, arguments.folder)}
-            kept.write_text(json.dumps(record))
-            print(source.id, flush=True)
-        sessions.append(record["values"])
+    out = results_of(arguments.folder, arguments.work)
+    measure(arguments.folder, out, arguments.jobs)
+    sessions = [measure_both(out, id, arguments.folder) for id in list_sessions(out)]
     rows, inside = compare(sessions), cover(sessions)
     machine = describe_machine()
     header = ("measure", "statistic", "predicted against true masks", "equal", "sessions")

@@ -22,17 +22,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from accuracy import measure
+from agreement import measure_truth
 from machine import RESULTS, describe_machine, machine_markdown, markdown_table, write_result
 from smallvessel import __version__
 from smallvessel.cohort import CohortInputs, make_cohort
 from smallvessel.cohort.grades import GRADES
 from smallvessel.derivatives import write_text
 from smallvessel.errors import InputError
-from smallvessel.intake.bids import find_sessions
 from smallvessel.markers import MARKERS, Marker
 from smallvessel.provenance import model_versions
-from smallvessel.records import SessionSource
 from smallvessel.reference import LEAST_SESSIONS, Reference, fit_reference, write_reference
+from smallvessel.restore import list_sessions, read_session
 from smallvessel.tables import NOT_AVAILABLE, tsv
 
 if TYPE_CHECKING:
@@ -166,46 +166,21 @@ def simulate_patients(patients: Iterable[Patient], label_maps: Path, raw: Path) 
         print(f"{patient.label} simulated", flush=True)
 
 
-def rate_patients(raw: Path, work: Path) -> Path:
-    """Grade the true masks by the scales' rules, on the measured anatomy; graded patients are kept in ``work``.
+def rate_patients(raw: Path, out: Path, target: Path) -> Path:
+    """Grade the true masks by the scales' rules, on the anatomy that a finished run measured.
 
     Returns
     -------
     Path
-        ``visual.tsv``.
+        ``target``, a table.
     """
     rows = []
-    for source in find_sessions(raw):
-        kept = work / f"{source.id}.json"
-        record = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
-        if record.get("models") != model_versions():
-            record = {"models": model_versions(), "grades": rate_truth(source, raw)}
-            write_text(kept, json.dumps(record) + "\n")
-            print(f"{source.id} rated", flush=True)
-        rows.append({"participant_id": f"sub-{source.id.subject}", **record["grades"]})
-    return write_rows(work.parent / "visual.tsv", rows)
-
-
-def rate_truth(source: SessionSource, raw: Path) -> dict[str, float | None]:
-    """Grades and counts of one patient's true masks."""
-    from agreement import true_map, values_of
-    from simulated import truth_path
-    from smallvessel.config import MeasureSettings
-    from smallvessel.intake.sequences import load_session
-    from smallvessel.measure import measure_session
-    from smallvessel.prepare import prepare_session
-    from smallvessel.records import MarkerMap, Segmentation
-    from smallvessel.segment import segment_markers
-
-    prepared = prepare_session(load_session(source))
-    predicted = segment_markers(prepared, tuple(Marker))
-    known = {
-        marker: true_map(found, prepared, truth_path(raw, source.id, marker)) if isinstance(found, MarkerMap) else found
-        for marker, found in predicted.markers.items()
-    }
-    values = values_of(measure_session(prepared, Segmentation(known), MeasureSettings()))
-    grades = {name: values.get(name) for name in GRADES if name in values}
-    return {**grades, **{f"{info.column}_count": values.get(f"{marker} count") for marker, info in MARKERS.items()}}
+    for id in list_sessions(out):
+        values = measure_truth(read_session(out, id, {}), raw)
+        grades = {name: values.get(name) for name in GRADES if name in values}
+        counts = {f"{info.column}_count": values.get(f"{marker} count") for marker, info in MARKERS.items()}
+        rows.append({"participant_id": f"sub-{id.subject}", **grades, **counts})
+    return write_rows(target, rows)
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, object]]) -> Path:
@@ -350,7 +325,7 @@ def main() -> None:
     if "measure" in parts:
         measure(raw, out, arguments.jobs)
     if "rate" in parts:
-        rate_patients(raw, arguments.folder / "rated")
+        rate_patients(raw, out, arguments.folder / "visual.tsv")
     if "tables" in parts:
         record = make_tables(patients, arguments.folder)
         machine = describe_machine()

@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import ModelError
+from .markers import Marker
+from .records import ExpectedErrors
 
 WEIGHTS = Path(__file__).parent / "weights"
 DOWNSAMPLING = 16
@@ -82,6 +84,11 @@ def load_card(name: ModelName, folder: Path = WEIGHTS) -> ModelCard:
         raise ModelError(
             f"a model card that cannot be read, {path}: {error}", "every field of ModelCard", "reinstall smallvessel"
         ) from None
+
+
+def expected_errors(card: ModelCard) -> dict[Marker, ExpectedErrors]:
+    """What a card expects to be wrong, for the markers of which it knows."""
+    return {Marker(name): ExpectedErrors(**fields) for name, fields in card.errors.items()}  # type: ignore[arg-type]
 
 
 def padded_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:

@@ -21,8 +21,8 @@ from .derivatives import finish_session, rebuild_tables, session_files, write_by
 from .errors import GeometryError, InputError
 from .markers import Marker
 from .measure import measure_session
-from .models import load_card
-from .records import ExpectedErrors, MarkerMap, Measurements, NotAssessed, Prepared, Review, SessionId, SessionResult
+from .models import expected_errors, load_card
+from .records import MarkerMap, Measurements, NotAssessed, Prepared, Review, SessionId, SessionResult
 from .report import read_images, render_pdf, render_report, render_thumbnail, write_index
 from .restore import list_sessions, parse_session, read_session
 from .segment.native import bring_to_native
@@ -121,7 +121,7 @@ def apply_review(out: Path, path: Path) -> SessionId:
         When the review cannot be read, is of another state of the session, or names lesions that are not there.
     """
     review = read_review(path)
-    result = read_session(out, review.id, _expected_errors())
+    result = read_session(out, review.id, expected_errors(load_card("markers")))
     found = hashlib.sha256((out / session_files(review.id).lesions).read_bytes()).hexdigest()
     if found != review.lesions_sha256:
         raise InputError(
@@ -158,7 +158,7 @@ def apply_mask(out: Path, path: Path, marker: Marker, id: SessionId | None, revi
         When the mask is on neither grid.
     """
     id = id or _only_session(out)
-    result = read_session(out, id, _expected_errors())
+    result = read_session(out, id, expected_errors(load_card("markers")))
     found = result.segmentation.markers[marker]
     if isinstance(found, NotAssessed):
         raise InputError(f"a mask of {marker}, not assessed in {id} ({found.reason})", "a marker that was", "give another --marker")
@@ -202,7 +202,7 @@ def revert_review(out: Path, id: SessionId | None) -> SessionId:
         write_bytes(out / files.folder / path.relative_to(out / files.original), path.read_bytes())
     for path in kept:
         path.unlink()
-    original = read_session(out, id, _expected_errors())
+    original = read_session(out, id, expected_errors(load_card("markers")))
     for path, content in _draw(out, replace(original, measurements=_measure(original))).items():
         write_bytes(out / path, content)
     _rebuild(out)
@@ -333,11 +333,6 @@ def _originals(out: Path, result: SessionResult) -> dict[Path, bytes]:
                 files.image(found.native_sequence, f"label-{marker}_mask"),
             ]
     return {files.original / path.relative_to(files.folder): (out / path).read_bytes() for path in paths}
-
-
-def _expected_errors() -> dict[Marker, ExpectedErrors]:
-    errors = load_card("markers").errors
-    return {marker: ExpectedErrors(**errors[marker]) for marker in Marker if marker in errors}  # type: ignore[arg-type]
 
 
 def _only_session(out: Path) -> SessionId:

@@ -12,9 +12,9 @@ import pytest
 import replay_study
 from accuracy import measure
 from cohorts import write_table
-from phantoms import ball, head_image, make_grid, write_bids
-from smallvessel.markers import MARKERS, Marker, Sequence
-from smallvessel.records import SessionId, SessionSource
+from phantoms import ball, make_grid
+from smallvessel.markers import MARKERS, Marker
+from smallvessel.records import SessionId
 from smallvessel.simulate.burden import BurdenSettings
 from smallvessel.volume import Mask, write_volume
 
@@ -124,7 +124,7 @@ def test_a_slice_of_the_study_from_heads_to_tables(tmp_path: Path) -> None:
     raw = tmp_path / "raw"
     replay_study.simulate_patients(patients, LABEL_MAPS, raw)
     measure(raw, tmp_path / "out", jobs=2)
-    replay_study.rate_patients(raw, tmp_path / "rated")
+    replay_study.rate_patients(raw, tmp_path / "out", tmp_path / "visual.tsv")
     record = replay_study.make_tables(patients, tmp_path)
     rows = {(row["marker"], row["group"]): row for row in record["tables"]["segmentation"] if row["measure"] == "Dice"}
     for group in ("internal", "external"):
@@ -132,17 +132,15 @@ def test_a_slice_of_the_study_from_heads_to_tables(tmp_path: Path) -> None:
     assert "SIMULATED" in replay_study.to_markdown(record, len(patients)).splitlines()[0]
 
 
-def test_patients_that_are_rated_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    image = head_image(make_grid((12, 14, 12), (16.0, 16.0, 16.0)))
-    raw = write_bids(tmp_path / "some", {SessionId(name): {Sequence.FLAIR: image} for name in "ab"})
-    asked = []
-
-    def rate(source: SessionSource, _: Path) -> dict[str, float | None]:
-        asked.append(str(source.id))
-        return {"fazekas_pv": 2.0, "epvs_bg": None}
-
-    monkeypatch.setattr(replay_study, "rate_truth", rate)
-    for _ in range(2):
-        table = replay_study.rate_patients(raw, tmp_path / "rating" / "rated")
-    assert asked == ["sub-a", "sub-b"]
-    assert table.read_text() == "participant_id\tfazekas_pv\tepvs_bg\nsub-a\t2\tn/a\nsub-b\t2\tn/a\n"
+def test_grades_of_the_true_masks_become_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = {SessionId("a"): {"fazekas_pv": 2.0, "epvs_bg": None, "WMH count": 3.0}, SessionId("b"): {"fazekas_pv": 0.0, "epvs_bg": 1.0}}
+    monkeypatch.setattr(replay_study, "list_sessions", lambda _: tuple(values))
+    monkeypatch.setattr(replay_study, "read_session", lambda _, id, __: id)
+    monkeypatch.setattr(replay_study, "measure_truth", lambda id, _: values[id])
+    table = replay_study.rate_patients(tmp_path / "raw", tmp_path / "out", tmp_path / "visual.tsv")
+    header, *rows = (line.split("\t") for line in table.read_text().splitlines())
+    rated = [dict(zip(header, row, strict=True)) for row in rows]
+    assert [row["participant_id"] for row in rated] == ["sub-a", "sub-b"]
+    assert [row["fazekas_pv"] for row in rated] == ["2", "0"]
+    assert [row["epvs_bg"] for row in rated] == ["n/a", "1"]
+    assert [row["wmh_count"] for row in rated] == ["3", "n/a"]

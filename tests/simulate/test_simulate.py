@@ -210,7 +210,7 @@ def test_a_session_is_written_as_bids_with_its_truth_in_the_same_world(tmp_path:
 def test_aiming_elsewhere_moves_the_picture_and_nothing_else() -> None:
     rng = np.random.default_rng(1)
     protocol = draw_protocol(Sequence.FLAIR, rng, AcquisitionSettings(volumetric_share=1.0))
-    at = np.arange(5.0, 35.0)
+    at = np.arange(5.0, 35.0, dtype=np.float64)
     sampling = draw_sampling(protocol, (40, 40, 40), (at, at, at), rng, 0.5)
     same, moved = (aim_sampling(sampling, protocol, (at, at, at + shift)) for shift in (0.0, 2.0))
     image = torch.rand((40, 40, 40))

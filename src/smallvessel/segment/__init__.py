@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ..markers import MARKERS, Marker, Sequence
-from ..models import ModelCard, load_network
-from ..records import ExpectedErrors, MarkerMap, NotAssessed, Prepared, Segmentation
+from ..models import ModelCard, expected_errors, load_network
+from ..records import MarkerMap, NotAssessed, Prepared, Segmentation
 from ..volume import LabelMap, Volume
 from .native import bring_to_native
 from .plausibility import EPVS_IN_WMH, FLAIR_BRIGHT, WIDE_MM
@@ -54,6 +54,7 @@ def segment_with(prepared: Prepared, markers: tuple[Marker, ...], forward: Forwa
     }
     probability = predict_probabilities(prepared, forward, card.temperature)
     refined = refine_markers(prepared, probability, thresholds)
+    errors = expected_errors(card)
     maps: dict[Marker, MarkerMap | NotAssessed] = {}
     for marker in Marker:
         if marker in reasons:
@@ -63,8 +64,9 @@ def segment_with(prepared: Prepared, markers: tuple[Marker, ...], forward: Forwa
         rated_on = next(sequence for sequence in MARKERS[marker].rated_on if sequence in prepared.images)
         chance = Volume(probability[marker], prepared.grid)
         native_mask, native_probability = bring_to_native(labels, chance, thresholds[marker].probability, prepared.native[rated_on])
-        errors = ExpectedErrors(**card.errors[marker]) if marker in card.errors else None  # type: ignore[arg-type]
-        maps[marker] = MarkerMap(marker, chance, labels, refined.confidence[marker], rated_on, native_mask, native_probability, errors)
+        maps[marker] = MarkerMap(
+            marker, chance, labels, refined.confidence[marker], rated_on, native_mask, native_probability, errors.get(marker)
+        )
     return Segmentation(maps, _steps(prepared, card, {m: t for m, t in thresholds.items() if m not in reasons}, refined))
 
 
