@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from bids_validator import errors_of
+from browser import assert_viewer_draws, go_to, needs_browser, open_page
 from results import read_rows
 from smallvessel.cli import main
 from smallvessel.config import Settings
@@ -186,6 +187,20 @@ def test_the_demo_shows_truth_beside_measurement(tmp_path: Path, demo: Path, cap
 def test_every_marker_of_the_simulated_patient_is_found(demo: Path) -> None:
     markers = record_of(demo, f"sub-{SUBJECT}")["markers"]
     assert all(markers[marker]["count"] > 0 for marker in Marker)
+
+
+@needs_browser
+def test_the_report_of_the_simulated_patient_opens_in_a_browser(demo: Path) -> None:
+    pytest.importorskip("playwright", reason="playwright is not installed (pip install smallvessel[dev])")
+    complaints: list[str] = []
+    lesions = read_rows(demo / f"sub-{SUBJECT}" / f"sub-{SUBJECT}_lesions.tsv")
+    with open_page(demo / f"sub-{SUBJECT}.html", complaints) as page:
+        assert_viewer_draws(page)
+        for marker in Marker:
+            row = next(row for row in lesions if row["marker"] == marker)
+            go_to(page, marker, int(row["label"]))
+            np.testing.assert_allclose(page.evaluate("crosshairMm()"), [float(row[f"{axis}_mm"]) for axis in "xyz"], atol=1.0)
+    assert complaints == []
 
 
 def test_a_damaged_file_costs_only_its_own_session(subsets: tuple[Path, RunSummary]) -> None:

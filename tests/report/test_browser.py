@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
 
+from browser import assert_viewer_draws, go_to, needs_browser, open_page, picture
 from painted import paint_result, write_painted
 from results import read_rows
 from smallvessel.derivatives import session_files
@@ -25,13 +24,9 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 pytest.importorskip("playwright", reason="playwright is not installed (pip install smallvessel[dev])")
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine (apt-get install chromium)")
+pytestmark = needs_browser
 
 ID = SessionId("01", "a")
-GL = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-PATIENCE_MS = 120_000
-"""Software rendering on a busy machine is slow."""
 
 
 @pytest.fixture(scope="module")
@@ -48,38 +43,13 @@ def complaints() -> list[str]:
 
 @pytest.fixture(scope="module")
 def page(out: Path, complaints: list[str]) -> Iterator[Page]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=GL)
-        page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
-        page.set_default_timeout(PATIENCE_MS)
-        page.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto((out / session_files(ID).report).as_uri())
-        page.wait_for_selector("body[data-viewer]")
+    with open_page(out / session_files(ID).report, complaints) as page:
         yield page
-        browser.close()
-
-
-def picture(page: Page) -> NDArray[np.int16]:
-    return np.asarray(Image.open(BytesIO(page.locator("#canvas").screenshot())).convert("RGB"), np.int16)
-
-
-def go_to(page: Page, marker: Marker, label: int) -> dict[str, Any]:
-    """Click a lesion's row; returns the lesion as the page knows it."""
-    page.locator(f'tr[data-lesion="{marker}-{label}"] button').click()
-    page.wait_for_timeout(500)  # a sequence that is shown for the first time is unpacked
-    lesion: dict[str, Any] = page.evaluate(f'lesionByKey.get("{marker}-{label}")')
-    return lesion
 
 
 def test_the_viewer_opens_without_complaint_and_draws(page: Page, complaints: list[str]) -> None:
-    assert page.evaluate("document.body.dataset.viewer") == "ready"
+    assert_viewer_draws(page)
     assert complaints == []
-    drawn = picture(page)
-    assert drawn.std() > 20
-    assert 0.2 < (drawn.max(axis=2) > 40).mean() < 0.95
 
 
 @pytest.mark.parametrize(("marker", "label"), [(Marker.CMB, 1), (Marker.CMB, 2), (Marker.LACUNE, 1), (Marker.WMH, 3)])
