@@ -20,7 +20,16 @@ from smallvessel.errors import InputError  # noqa: E402
 from smallvessel.intensity import normalise_brain  # noqa: E402
 from smallvessel.learn import recipes  # noqa: E402
 from smallvessel.learn.anatomy_samples import AnatomySamples  # noqa: E402
-from smallvessel.learn.calibrate import KnownSession, OperatingPoint, calibrate, choose_points, expect_errors, tabulate  # noqa: E402
+from smallvessel.learn.calibrate import (  # noqa: E402
+    THRESHOLDS,
+    KnownSession,
+    Observed,
+    OperatingPoint,
+    calibrate,
+    choose_points,
+    expect_errors,
+    tabulate,
+)
 from smallvessel.learn.curves import draw_curves  # noqa: E402
 from smallvessel.learn.export import HALVED_FROM, compare_export, export_onnx, read_weights, round_weights  # noqa: E402
 from smallvessel.learn.heads import StoredHead, is_training_head  # noqa: E402
@@ -207,6 +216,26 @@ def test_an_operating_point_keeps_the_faint_edge_of_lesions_and_drops_what_has_n
     assert point.threshold.probability <= 0.22
     assert 0.75 < point.threshold.seed_probability <= 0.96
     assert point.threshold.min_volume_mm3 > np.count_nonzero(small)
+
+
+def test_a_gain_of_dice_that_is_none_is_not_paid_with_false_lesions() -> None:
+    # one large lesion, sure; a small one and three false ones, all doubtful
+    observed = Observed(
+        peak=np.array([0.99, 0.6, 0.6, 0.6, 0.6]),
+        volume_mm3=np.full(5, 20.0),
+        confidence=np.full(5, 0.8),
+        voxels=np.array([1000.0, 20.0, 6.0, 6.0, 6.0]),
+        shared=np.array([1000.0, 20.0, 0.0, 0.0, 0.0]),
+        pairs=np.array([[1, 2], [1, 2]]),
+        true_lesions=2,
+        true_voxels=1020,
+        voxel_ml=0.001,
+    )
+    table = {(marker, threshold): observed for marker in (Marker.WMH, Marker.CMB) for threshold in THRESHOLDS}
+    point = choose_points([table])[Marker.WMH]
+    assert point.threshold.seed_probability > 0.6
+    assert point.false_per_session == 0
+    assert point.dice == pytest.approx(2000 / 2020, abs=1e-3)
 
 
 def test_expected_errors_count_what_is_false_missed_and_too_small() -> None:
