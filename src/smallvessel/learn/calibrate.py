@@ -280,7 +280,7 @@ def _judge_points(threshold: float, sessions: Sequence[Observed]) -> list[Operat
     return [
         OperatingPoint(
             Threshold(threshold, float(VOLUME_OF[at]), max(float(SEED_OF[at]), threshold)),
-            *(round(float(values[at]), 3) for values in (dice, f1, false)),
+            *(float(values[at]) for values in (dice, f1, false)),
         )
         for at in range(SEED_OF.size)
     ]

@@ -283,9 +283,9 @@ def export(name: ModelName, label_maps: Path, folder: Path, out: Path, seed: int
             results={
                 str(marker): {
                     "data": f"{sessions} simulated sessions of head 13, with four sequences and with FLAIR and T1w alone",
-                    "mean_dice": point.dice,
-                    "lesion_f1": point.f1,
-                    "false_lesions_per_session": point.false_per_session,
+                    "mean_dice": round(point.dice, 3),
+                    "lesion_f1": round(point.f1, 3),
+                    "false_lesions_per_session": round(point.false_per_session, 3),
                 }
                 for marker, point in points.items()
             },
