@@ -103,7 +103,7 @@ def test_contrasts_are_those_of_the_sequence(sequence: Sequence, order: str) -> 
         assert [values[name] for name in order.split("<")] == sorted(values[name] for name in order.split("<"))
 
 
-# Median signal over white matter's on nine real sessions (benchmarks/likeness.py), lowest and highest.
+# Median signal over white matter's on nine real sessions (six of openms, om07, two sv cases), lowest and highest.
 REAL_FLAIR = {Structure.CORTEX: (1.02, 1.14), Structure.CAUDATE: (1.07, 1.19), Structure.PUTAMEN: (0.96, 1.13)}
 
 
