@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Accuracy on simulated sessions with known truth, and on real scans with reference masks and matrices.
 
-    python benchmarks/accuracy.py simulated FOLDER [--note "heads 14 to 16, held out of training"] [--subsets FLAIR FLAIR+T1w]
+    python benchmarks/accuracy.py simulated FOLDER [--note "heads 14 to 16, held out of training"] [--subsets all | FLAIR FLAIR+T1w ...]
     python benchmarks/accuracy.py real [--data ../shared/data]
 
 Sessions that were measured before with the same inputs, settings and weights are not measured again (--work keeps them).
@@ -14,6 +14,7 @@ import math
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import real_scans
@@ -21,7 +22,7 @@ import simulated
 from machine import describe_machine, machine_markdown, write_result
 from smallvessel.config import Settings
 from smallvessel.intake.bids import find_sessions
-from smallvessel.markers import Marker
+from smallvessel.markers import Marker, Sequence
 from smallvessel.run import Outcome, run_sessions
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -45,6 +46,11 @@ def measure(data: Path, out: Path, jobs: int, subset: str = "") -> None:
     run_sessions(sources, out, SETTINGS, jobs=jobs, notify=tell)
 
 
+def every_subset() -> list[str]:
+    """All proper subsets of the four sequences."""
+    return ["+".join(chosen) for size in range(1, len(Sequence)) for chosen in combinations(map(str, Sequence), size)]
+
+
 def results_of(folder: Path, work: Path) -> Path:
     """Where the results of a simulated folder are kept."""
     return work / f"simulated-{folder.resolve().name}"
@@ -62,6 +68,7 @@ def evaluate_simulated(folder: Path, out: Path, note: str, subsets: Mapping[str,
     summaries = simulated.summarise(scores)
     machine = describe_machine()
     strata = simulated.strata_markdown("By slices and by load", simulated.divide(scores, folder))
+    strata += "\n" + simulated.sizes_markdown(scores)
     if subsets:
         fewer = {name: simulated.score_folder(folder, path)[0] for name, path in subsets.items()}
         parts = [(marker, name, mine) for marker in Marker for name, of in fewer.items() if (mine := [s for s in of if s.marker is marker])]
@@ -106,7 +113,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, nargs="?", help="simulated BIDS folder with derivatives/truth")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="real scans")
     parser.add_argument("--work", type=Path, default=WORK, help="where the results of the sessions are kept")
-    parser.add_argument("--subsets", nargs="*", default=[], help="also from these sequences alone; FLAIR has to be among them")
+    parser.add_argument("--subsets", nargs="*", default=[], help="also from these sequences alone, as FLAIR+T1w; or all")
     parser.add_argument("--note", default="", help="a sentence on the sessions, for the table")
     parser.add_argument("--jobs", type=int, default=1)
     options = parser.parse_args()
@@ -118,11 +125,9 @@ def main() -> None:
     if options.folder is None:
         parser.error("name the folder with the simulated sessions")
     out = results_of(options.folder, options.work)
-    for subset in options.subsets:
-        if "FLAIR" not in subset.split("+"):  # the truth is in the world of the reference image, and the head moved between sequences
-            parser.error(f"{subset}: FLAIR has to be among the sequences")
     measure(options.folder, out, options.jobs)
-    subsets = {subset: out.with_name(f"{out.name}-{subset}") for subset in options.subsets}
+    names = every_subset() if options.subsets == ["all"] else options.subsets
+    subsets = {subset: out.with_name(f"{out.name}-{subset}") for subset in names}
     for subset, path in subsets.items():
         measure(options.folder, path, options.jobs, subset)
     print(evaluate_simulated(options.folder, out, options.note, subsets))

@@ -22,20 +22,23 @@ from smallvessel.evaluate import (
     CENTRE_DISTANCE_MM,
     Estimate,
     LesionMetrics,
+    SizeBand,
     bootstrap,
     compare_voxels,
     false_positives_per_scan,
     match_by_distance,
     match_by_overlap,
+    match_by_size,
     pearson,
     pool_lesions,
+    pool_sizes,
     positivity_without_lesions,
 )
 from smallvessel.intake.bids import find_sessions
 from smallvessel.markers import MARKERS, Marker
 from smallvessel.markers import Sequence as MrSequence
 from smallvessel.records import NotAssessed, SessionId
-from smallvessel.volume import LabelMap, Mask, read_mask, resample
+from smallvessel.volume import LabelMap, Mask, Transform, read_mask, resample
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class Score:
     dice: float
     by_overlap: LesionMetrics
     by_distance: LesionMetrics
+    by_size: list[SizeBand]
 
     @property
     def common_ml(self) -> float:
@@ -79,6 +83,11 @@ def truth_path(folder: Path, id: SessionId, marker: Marker) -> Path:
     return folder / "derivatives" / "truth" / session_files(id).folder / "anat" / f"{id}_label-{marker}_mask.nii.gz"
 
 
+def record_path(folder: Path, id: SessionId | str) -> Path:
+    """Where it keeps what a session was drawn from."""
+    return folder / "derivatives" / "truth" / str(id).split("_")[0] / "anat" / f"{id}_simulation.json"
+
+
 def score_folder(folder: Path, out: Path) -> tuple[list[Score], list[str]]:
     """Compare every session of a simulated folder with its truth.
 
@@ -102,13 +111,20 @@ def score_folder(folder: Path, out: Path) -> tuple[list[Score], list[str]]:
                 continue
             reference = MrSequence(record["reference"])
             predicted = read_mask(out / session_files(source.id).image(reference, f"label-{marker}_mask", "1mm"))
-            scores.append(score_mask(str(source.id), marker, predicted, read_mask(path)))
+            scores.append(score_mask(str(source.id), marker, predicted, read_mask(path), movement_to(reference, folder, source.id)))
     return scores, missing
 
 
-def score_mask(session: str, marker: Marker, predicted: Mask, truth: Mask) -> Score:
-    """Compare one mask on the analysis grid with the truth on its own grid, both in the reference image's world."""
-    labels = resample(LabelMap(predicted.data.astype(np.int32), predicted.grid), truth.grid)
+def movement_to(reference: MrSequence, folder: Path, id: SessionId) -> Transform | None:
+    """From the world of the image that the pipeline took as reference to the truth's; None where they are the same."""
+    record = json.loads(record_path(folder, id).read_text())
+    matrix = np.array(record["ReferenceFromSequence"][reference])
+    return None if np.array_equal(matrix, np.eye(4)) else Transform(matrix)
+
+
+def score_mask(session: str, marker: Marker, predicted: Mask, truth: Mask, truth_from_predicted: Transform | None = None) -> Score:
+    """Compare one mask on the analysis grid with the truth on its own grid."""
+    labels = resample(LabelMap(predicted.data.astype(np.int32), predicted.grid), truth.grid, truth_from_predicted)
     prediction = Mask(labels.data > 0, truth.grid)
     voxels = compare_voxels(prediction, truth)
     return Score(
@@ -119,10 +135,16 @@ def score_mask(session: str, marker: Marker, predicted: Mask, truth: Mask) -> Sc
         dice=math.nan if isinstance(voxels.dice, NotAssessed) else voxels.dice,
         by_overlap=match_by_overlap(prediction, truth),
         by_distance=match_by_distance(prediction, truth, CENTRE_DISTANCE_MM),
+        by_size=match_by_size(prediction, truth),
     )
 
 
-SLICES_MM = ((0.0, 2.0, "slices up to 2 mm"), (2.0, 4.5, "2 to 4.5 mm"), (4.5, math.inf, "more than 4.5 mm"))
+SLICES_MM = (
+    (0.0, 1.5, "slices up to 1.5 mm"),
+    (1.5, 4.0, "slices of 1.5 to 4 mm"),
+    (4.0, 6.5, "slices of 4 to 6.5 mm"),
+    (6.5, math.inf, "slices above 6.5 mm"),
+)
 
 
 def divide(scores: Sequence[Score], folder: Path) -> list[tuple[Marker, str, list[Score]]]:
@@ -141,8 +163,7 @@ def divide(scores: Sequence[Score], folder: Path) -> list[tuple[Marker, str, lis
 
 
 def _slice_mm(folder: Path, score: Score) -> float:
-    path = folder / "derivatives" / "truth" / score.session / "anat" / f"{score.session}_simulation.json"
-    protocols = json.loads(path.read_text())["Protocols"]
+    protocols = json.loads(record_path(folder, score.session).read_text())["Protocols"]
     rated = next(sequence for sequence in MARKERS[score.marker].rated_on if sequence in protocols)
     return float(max(protocols[rated]["spacing_mm"]))
 
@@ -153,9 +174,33 @@ def strata_markdown(title: str, parts: Iterable[tuple[Marker, str, Sequence[Scor
     for marker, name, scores in parts:
         summary = summarise_marker(scores)
         sessions = f"{summary.n} ({summary.n_with_lesions})"
-        rows.append((f"{marker}, {name}", sessions, str(summary.n_lesions), _text(summary.dice_mean), _text(summary.f1_overlap)))
-    header = ("marker, sessions", "sessions (with lesions)", "lesions", "Dice, mean", "F1, any overlap")
+        of_lesions = (_text(summary.f1_overlap), _text(summary.false_per_session), _text(summary.volume_r))
+        rows.append((f"{marker}, {name}", sessions, str(summary.n_lesions), _text(summary.dice_mean), *of_lesions))
+    header = (
+        "marker, sessions",
+        "sessions (with lesions)",
+        "lesions",
+        "Dice, mean",
+        "F1, any overlap",
+        "false lesions per session",
+        "Pearson r of volumes",
+    )
     return f"## {title}\n\n{markdown_table(header, rows)}"
+
+
+def sizes_markdown(scores: Sequence[Score]) -> str:
+    """Lesions found and false by size, all sessions together, as a table."""
+    rows = []
+    for marker in Marker:
+        scans = [score.by_size for score in scores if score.marker is marker]
+        for band in pool_sizes(scans) if scans else []:
+            found, true = (f"{_text(share)} ({n})" for share, n in ((band.recall, band.n_reference), (band.precision, band.n_prediction)))
+            rows.append((f"{marker}, {band.name}", found, true))
+    header = ("marker, diameter", "recall (true lesions)", "precision (predicted lesions)")
+    return (
+        f"## By size\n\n{markdown_table(header, rows)}\n"
+        "Diameter of the ball of a lesion's volume; true lesions are sorted by their own, predicted ones by theirs. Any overlap counts.\n"
+    )
 
 
 def summarise(scores: Sequence[Score]) -> list[Summary]:

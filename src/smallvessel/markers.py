@@ -33,8 +33,8 @@ class MarkerInfo:
     Attributes
     ----------
     marker : Marker
-    name : str
-        Full name, as printed.
+    name, short : str
+        Full name, and the one where there is little room, as printed; both plural.
     column : str
         Prefix of its columns in ``measures.tsv``.
     rated_on : tuple of Sequence
@@ -53,6 +53,7 @@ class MarkerInfo:
 
     marker: Marker
     name: str
+    short: str
     column: str
     rated_on: tuple[Sequence, ...]
     needs_one_of: tuple[Sequence, ...]
@@ -69,6 +70,7 @@ MARKERS: dict[Marker, MarkerInfo] = {
     Marker.WMH: MarkerInfo(
         marker=Marker.WMH,
         name="white matter hyperintensities",
+        short="WMH",
         column="wmh",
         rated_on=(Sequence.FLAIR,),
         needs_one_of=(Sequence.FLAIR,),
@@ -81,6 +83,7 @@ MARKERS: dict[Marker, MarkerInfo] = {
     Marker.LACUNE: MarkerInfo(
         marker=Marker.LACUNE,
         name="lacunes",
+        short="lacunes",
         column="lacune",
         rated_on=(Sequence.FLAIR,),
         needs_one_of=(Sequence.FLAIR,),
@@ -93,6 +96,7 @@ MARKERS: dict[Marker, MarkerInfo] = {
     Marker.EPVS: MarkerInfo(
         marker=Marker.EPVS,
         name="enlarged perivascular spaces",
+        short="EPVS",
         column="epvs",
         rated_on=(Sequence.T2W, Sequence.T1W),
         needs_one_of=(Sequence.T2W, Sequence.T1W),
@@ -105,6 +109,7 @@ MARKERS: dict[Marker, MarkerInfo] = {
     Marker.CMB: MarkerInfo(
         marker=Marker.CMB,
         name="cerebral microbleeds",
+        short="microbleeds",
         column="cmb",
         rated_on=(Sequence.SWI,),
         needs_one_of=(Sequence.SWI,),

@@ -65,6 +65,13 @@ class ModelCard:
     limits: tuple[str, ...]
     errors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
+    @property
+    def identity(self) -> str:
+        """Version, hash of the weights and of what the card makes of their output: thresholds, temperatures, expected errors."""
+        operating = json.dumps([self.thresholds, self.temperature, self.errors], sort_keys=True, default=dict)
+        digest = f" operating:{hashlib.sha256(operating.encode()).hexdigest()[:12]}" if self.thresholds else ""
+        return f"{self.version} sha256:{self.sha256}{digest}"
+
 
 def load_card(name: ModelName, folder: Path = WEIGHTS) -> ModelCard:
     """Read a model card.
@@ -89,6 +96,17 @@ def load_card(name: ModelName, folder: Path = WEIGHTS) -> ModelCard:
 def expected_errors(card: ModelCard) -> dict[Marker, ExpectedErrors]:
     """What a card expects to be wrong, for the markers of which it knows."""
     return {Marker(name): ExpectedErrors(**fields) for name, fields in card.errors.items()}  # type: ignore[arg-type]
+
+
+def describe_networks(models: Mapping[str, str]) -> str:
+    """Networks, name to identity, as one line of text."""
+    return "; ".join(f"{name} {identity}" for name, identity in models.items())
+
+
+def parse_networks(text: str) -> dict[str, str]:
+    """What :func:`describe_networks` wrote; empty for ``n/a`` and anything else that names no network."""
+    parts = (part.strip().partition(" ") for part in text.split(";"))
+    return {name: identity for name, space, identity in parts if space}
 
 
 def padded_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:

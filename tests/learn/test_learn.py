@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -49,6 +50,7 @@ from smallvessel.volume import Mask  # noqa: E402
 
 TINY = UNetSettings(inputs=8, outputs=4, widths=(4, 6))
 FINE = UNetSettings(inputs=8, outputs=4, widths=(4, 6), flags=4, gate=8)
+FULL = replace(FINE, fine=8)
 
 
 @pytest.fixture(scope="module")
@@ -238,6 +240,17 @@ def test_a_gain_of_dice_that_is_none_is_not_paid_with_false_lesions() -> None:
     assert point.dice == pytest.approx(2000 / 2020, abs=1e-3)
 
 
+def test_a_brain_without_microbleeds_is_left_alone_even_at_the_price_of_some() -> None:
+    peaks, shared = np.array([0.99, 0.85, 0.85]), np.array([30.0, 30.0, 30.0])
+    ill = Observed(peaks, np.full(3, 30.0), np.full(3, 0.9), shared, shared, np.array([[1, 2, 3], [1, 2, 3]]), 3, 90, 0.001)
+    none = np.zeros(1)
+    free = Observed(np.array([0.85]), np.array([30.0]), np.array([0.9]), np.array([30.0]), none, np.zeros((2, 0), np.int64), 0, 0, 0.001)
+    tables = [{(marker, t): one for marker in (Marker.EPVS, Marker.CMB) for t in THRESHOLDS} for one in (ill, ill, ill, free)]
+    points = choose_points(tables)
+    assert (points[Marker.CMB].alarms, points[Marker.CMB].f1) == (0.0, 0.5)
+    assert (points[Marker.EPVS].alarms, points[Marker.EPVS].threshold.seed_probability < 0.85) == (1.0, True)
+
+
 def test_expected_errors_count_what_is_false_missed_and_too_small() -> None:
     grid = scene_grid()
     found, false, missed = ball(grid, (-11.0, -8.0, 8.0), 3.0), ball(grid, (11.0, -8.0, 8.0), 3.0), ball(grid, (11.0, 12.0, 8.0), 3.0)
@@ -250,7 +263,7 @@ def test_expected_errors_count_what_is_false_missed_and_too_small() -> None:
         return np.broadcast_to(np.log(probability / (1 - probability)), (4, *grid.shape))
 
     table = tabulate(session, forward, {str(marker): 1.0 for marker in Marker})
-    loose = OperatingPoint(Threshold(0.5, 3.0, 0.5), 0.0, 0.0, 0.0)
+    loose = OperatingPoint(Threshold(0.5, 3.0, 0.5), 0.0, 0.0, 0.0, 0.0)
     errors = expect_errors([table] * 30, {Marker.EPVS: loose})[Marker.EPVS]
     assert errors.sessions == 30
     assert errors.missed == pytest.approx(30 / (30 + 15), abs=0.01)
@@ -269,7 +282,7 @@ def test_points_cannot_be_chosen_without_lesions() -> None:
         )
 
 
-@pytest.mark.parametrize("settings", [TINY, FINE], ids=["half resolution", "single voxels"])
+@pytest.mark.parametrize("settings", [TINY, FINE, FULL], ids=["half resolution", "single voxels", "full resolution"])
 def test_the_exported_network_computes_the_same(settings: UNetSettings, tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = UNet(settings).eval()
@@ -279,7 +292,7 @@ def test_the_exported_network_computes_the_same(settings: UNetSettings, tmp_path
     assert compare_export(model, card, tmp_path) < 1e-3
 
 
-@pytest.mark.parametrize("network", [TINY, FINE], ids=["half resolution", "single voxels"])
+@pytest.mark.parametrize("network", [TINY, FINE, FULL], ids=["half resolution", "single voxels", "full resolution"])
 def test_training_starts_from_an_exported_network(network: UNetSettings, heads: tuple[StoredHead, ...], tmp_path: Path) -> None:
     torch.manual_seed(3)
     shipped = UNet(network).eval()

@@ -94,7 +94,9 @@ def test_the_mirror_image_has_half_of_the_say() -> None:
 
 
 def test_every_marker_has_a_map_or_a_reason() -> None:
-    prepared = scene(sequences=(Sequence.FLAIR, Sequence.SWI))
+    flair = scene_image(scene_anatomy(GRID), Sequence.FLAIR)
+    flair[ball(GRID, WMH_AT, 3.0)] = 140.0
+    prepared = scene(sequences=(Sequence.FLAIR, Sequence.SWI), images={Sequence.FLAIR: flair})
     found = segment_with(prepared, (Marker.WMH, Marker.EPVS, Marker.LACUNE), answer, CARD)
     assert list(found.markers) == list(Marker)
     wmh, lacune = found.markers[Marker.WMH], found.markers[Marker.LACUNE]

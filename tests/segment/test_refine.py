@@ -25,6 +25,10 @@ DEEP_WHITE = (-11.0, -8.0, 8.0)
 """White matter of the left hemisphere, far from cortex, grey matter and ventricle."""
 
 
+BRIGHT = 140.0
+"""FLAIR signal of WMH; white matter has 100."""
+
+
 def probabilities(inside: float = 0.9, **masks: NDArray[np.bool_]) -> dict[Marker, NDArray[np.float32]]:
     """Maps of all markers: ``inside`` where the mask of that name is, 0.02 elsewhere."""
     return {
@@ -42,7 +46,8 @@ def with_signal(sequence: Sequence, mask: NDArray[np.bool_], value: float) -> di
 def refine(
     prepared: Prepared | None = None, limits: Mapping[Marker, Threshold] = LIMITS, inside: float = 0.9, **masks: NDArray[np.bool_]
 ) -> Refined:
-    return refine_markers(prepared or scene(), probabilities(inside, **masks), limits)
+    seen = with_signal(Sequence.FLAIR, masks.get("WMH", np.zeros(GRID.shape, bool)), BRIGHT)
+    return refine_markers(prepared or scene(images=seen), probabilities(inside, **masks), limits)
 
 
 def dark_lacune(centre_mm: Point = DEEP_WHITE, radius_mm: float = 2.6) -> tuple[NDArray[np.bool_], Prepared]:
@@ -69,7 +74,7 @@ def test_two_balls_are_two_lesions_with_their_own_confidence() -> None:
     first, second = ball(GRID, DEEP_WHITE, 2.5), ball(GRID, (11.0, -8.0, 8.0), 2.0)
     maps = probabilities(WMH=first | second)
     maps[Marker.WMH][second] = 0.6
-    refined = refine_markers(scene(), maps, LIMITS)
+    refined = refine_markers(scene(images=with_signal(Sequence.FLAIR, first | second, BRIGHT)), maps, LIMITS)
     labels = refined.labels[Marker.WMH]
     assert np.array_equal(labels > 0, first | second)
     assert sorted(refined.confidence[Marker.WMH]) == pytest.approx([0.6, 0.9])
@@ -101,7 +106,7 @@ def test_wmh_deep_in_a_ventricle_or_in_the_septum_is_cut() -> None:
     wide[ball(GRID, DEEP_WHITE, 7.0)] = Structure.LATERAL_VENTRICLE
     anatomy = type(ANATOMY)(**{**vars(ANATOMY), "structures": LabelMap(wide, GRID)})
     plexus = ball(GRID, DEEP_WHITE, 3.0)
-    assert not refine(scene(anatomy=anatomy), WMH=plexus).labels[Marker.WMH].any()
+    assert not refine(scene(images=with_signal(Sequence.FLAIR, plexus, BRIGHT), anatomy=anatomy), WMH=plexus).labels[Marker.WMH].any()
     assert np.array_equal(refine(WMH=plexus).labels[Marker.WMH] > 0, plexus)
     septum = np.abs(voxel_centres_mm(GRID)[..., 0]) <= 1.0
     septum &= ellipsoid(GRID, (0.0, 2.0, 4.0), (4.0, 3.0, 1.5))
@@ -117,7 +122,20 @@ def test_wmh_in_the_cortex_is_dropped_but_not_one_that_the_anatomy_calls_cortex(
     misnamed[lesion] = Structure.CORTEX
     anatomy = scene_anatomy(GRID)
     anatomy = type(anatomy)(**{**vars(anatomy), "structures": LabelMap(misnamed, GRID)})
-    assert np.array_equal(refine(scene(anatomy=anatomy), WMH=lesion).labels[Marker.WMH] > 0, lesion)
+    bright = scene(images=with_signal(Sequence.FLAIR, lesion, BRIGHT), anatomy=anatomy)
+    assert np.array_equal(refine(bright, WMH=lesion).labels[Marker.WMH] > 0, lesion)
+
+
+def test_wmh_are_as_far_as_flair_is_bright() -> None:
+    lesion, core = ball(GRID, DEEP_WHITE, 5.0), ball(GRID, DEEP_WHITE, 3.0)
+    noise = np.random.default_rng(0).normal(1, 0.06, GRID.shape).astype(np.float32)
+    drift = np.linspace(0.9, 1.1, GRID.shape[0], dtype=np.float32)[:, None, None]
+    image = scene_image(ANATOMY, Sequence.FLAIR) * noise
+    image[lesion], image[core] = 104.0, BRIGHT
+    for flair in (image, image * drift):
+        assert np.array_equal(refine(scene(images={Sequence.FLAIR: flair}), WMH=lesion).labels[Marker.WMH] > 0, core)
+    image[lesion & ~core] = 120.0
+    assert np.array_equal(refine(scene(images={Sequence.FLAIR: image}), WMH=lesion).labels[Marker.WMH] > 0, lesion)
 
 
 def test_lacune_is_kept_when_dark_on_flair_and_dropped_when_bright() -> None:
@@ -196,16 +214,17 @@ def test_shared_voxels_go_to_one_cavity_by_shape() -> None:
 
 
 def test_wmh_keeps_its_rim_and_leaves_the_cavity_to_the_lacune() -> None:
-    mask, prepared = dark_lacune()
-    rim = ball(GRID, DEEP_WHITE, 5.0)
-    refined = refine(prepared, LACUNE=mask, WMH=rim)
+    mask, rim = ball(GRID, DEEP_WHITE, 2.6), ball(GRID, DEEP_WHITE, 5.0)
+    image = with_signal(Sequence.FLAIR, rim, BRIGHT)
+    image[Sequence.FLAIR][mask] = 40.0
+    refined = refine(scene(images=image), LACUNE=mask, WMH=rim)
     assert np.array_equal(refined.labels[Marker.LACUNE] > 0, mask)
     assert np.array_equal(refined.labels[Marker.WMH] > 0, rim & ~mask)
 
 
 def test_bright_spot_in_wmh_is_no_perivascular_space_but_one_beside_it_is() -> None:
     lesion, spot = ball(GRID, DEEP_WHITE, 5.0), tube((-11.0, -11.0, 8.0), (0, 1, 0), 6.0, 1.0)
-    prepared = scene(images=with_signal(Sequence.FLAIR, lesion, 140.0))
+    prepared = scene(images=with_signal(Sequence.FLAIR, lesion, BRIGHT))
     assert not refine(prepared, WMH=lesion, EPVS=spot).labels[Marker.EPVS].any()
     beside = tube((11.0, -11.0, 8.0), (0, 1, 0), 6.0, 1.0)
     assert np.array_equal(refine(prepared, WMH=lesion, EPVS=beside).labels[Marker.EPVS] > 0, beside)
@@ -259,6 +278,7 @@ def test_order_and_direction_of_axes_change_nothing(orientation: str) -> None:
         anatomy = scene_anatomy(grid)
         image = scene_image(anatomy, Sequence.FLAIR)
         lacune, wmh = ball(grid, (11.0, -8.0, 8.0), 2.6), ball(grid, (4.0, 12.5, 4.0), 3.5)
+        image[wmh | ball(grid, (11.0, -8.0, 8.0), 4.5)] = BRIGHT
         image[lacune] = 40.0
         maps = {marker: np.full(grid.shape, 0.02, np.float32) for marker in Marker}
         maps[Marker.LACUNE][lacune] = maps[Marker.CMB][ball(grid, (-24.0, 0.0, 0.0), 2.0)] = 0.9

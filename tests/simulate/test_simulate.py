@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from heads import small_brain, small_head
 from smallvessel.markers import Marker, Sequence
 from smallvessel.simulate.anatomy import RIGHT_BIT, Tissue, deform_head, flip_head, map_brain
 from smallvessel.simulate.burden import Burden, draw_burden
-from smallvessel.simulate.lesions import draw_lesions, is_fluid
+from smallvessel.simulate.lesions import LesionMaps, draw_lesions, is_fluid
 from smallvessel.structures import Structure
 from smallvessel.volume import isotropic_grid
 
@@ -22,6 +23,7 @@ torch = pytest.importorskip("torch", reason="the simulator's images need torch")
 from smallvessel.simulate import session  # noqa: E402
 from smallvessel.simulate.acquisition import (  # noqa: E402
     AcquisitionSettings,
+    Protocol,
     acquire_signal,
     aim_sampling,
     apply_axes,
@@ -30,11 +32,12 @@ from smallvessel.simulate.acquisition import (  # noqa: E402
     interpolation_matrix,
     sampling_matrix,
 )
-from smallvessel.simulate.images import draw_appearance, rate_lesions, render_signal  # noqa: E402
+from smallvessel.simulate.images import Acquired, Appearance, draw_appearance, rate_lesions, render_signal  # noqa: E402
 from smallvessel.simulate.sequences import ContrastSettings, draw_contrast  # noqa: E402
 from smallvessel.simulate.session import simulate_session, write_simulated_session  # noqa: E402
 
 HEALTHY = Burden(0, 0, 0, 0, 0, 0)
+EVEN = dict.fromkeys(Sequence, 0.0)
 SICK = Burden(rim_mm=3, deep_wmh_per_l=2000, lacunes_per_l=300, epvs_nuclei_per_l=900, epvs_white_per_l=900, cmb_per_l=300)
 
 
@@ -149,20 +152,75 @@ def test_a_rater_draws_what_is_visible_and_nothing_else() -> None:
     x, y, z = (int(v) for v in np.argwhere(brain.tissues == Structure.WHITE_MATTER)[1234])
     ball = np.linalg.norm(np.indices(brain.codes.shape) - np.array([x, y, z]).reshape(3, 1, 1, 1), axis=0) < 4
     maps.fraction[Marker.WMH][ball] = 1
-    contrast, appearance = draw_contrast(Sequence.FLAIR, rng, ContrastSettings(free_share=0)), draw_appearance(rng)
-    protocol = replace(draw_protocol(Sequence.FLAIR, rng, AcquisitionSettings()), spacing_mm=(1, 1, 1), profile_mm=(1, 1, 1), noise=0.02)
+    contrast = draw_contrast(Sequence.FLAIR, rng, ContrastSettings(free_share=0))
+    appearance = replace(draw_appearance(rng), uneven=EVEN, uneven_alone=EVEN)
+    protocol = quiet_protocol(Sequence.FLAIR, rng)
     at = tuple(np.arange(n, dtype=float) for n in brain.codes.shape)
     sampling = draw_sampling(protocol, brain.codes.shape, at, rng, 0.3)  # type: ignore[arg-type]
     maps.strength[ball] = 1.0
-    drawn, ignored = rate_lesions(maps, Marker.WMH, contrast, appearance, protocol, sampling)
+    flair = {Sequence.FLAIR: Acquired(contrast, protocol, sampling)}
+    drawn, ignored = rate(maps, Marker.WMH, appearance, flair)
     assert np.count_nonzero(drawn.numpy() != ball) < 0.25 * np.count_nonzero(ball)
-    assert not ignored.any()
+    assert not (ignored.numpy() & ~ndimage.binary_dilation(drawn.numpy(), iterations=2)).any()
     gain = appearance.wmh[Sequence.FLAIR] - 1
+    half = ball & (np.arange(ball.shape[0])[:, None, None] < x)
+    maps.strength[half] = 0.05 / gain
+    drawn, _ = rate(maps, Marker.WMH, appearance, flair)
+    assert drawn[~half & ball].float().mean() > 0.8
+    assert drawn[half & ~ndimage.binary_dilation(~half & ball)].float().mean() < 0.1
     for contrast_drawn, is_ignored in ((0.125, True), (0.05, False)):
         maps.strength[ball] = contrast_drawn / gain
-        drawn, ignored = rate_lesions(maps, Marker.WMH, contrast, appearance, protocol, sampling)
+        drawn, ignored = rate(maps, Marker.WMH, appearance, flair)
         assert not drawn.any()
         assert bool(ignored.any()) is is_ignored
+
+
+def test_a_cavity_as_bright_as_white_matter_on_flair_is_seen_on_t1w() -> None:
+    rng = np.random.default_rng(0)
+    brain = small_brain()
+    maps = draw_lesions(brain, HEALTHY, rng)
+    x, y, z = (int(v) for v in np.argwhere(brain.tissues == Structure.WHITE_MATTER)[1234])
+    ball = np.linalg.norm(np.indices(brain.codes.shape) - np.array([x, y, z]).reshape(3, 1, 1, 1), axis=0) < 4
+    maps.fraction[Marker.LACUNE][ball] = 1
+    at = tuple(np.arange(n, dtype=float) for n in brain.codes.shape)
+    acquired = {}
+    for sequence in (Sequence.FLAIR, Sequence.T1W):
+        protocol = quiet_protocol(sequence, rng)
+        sampling = draw_sampling(protocol, brain.codes.shape, at, rng, 0.3)  # type: ignore[arg-type]
+        acquired[sequence] = Acquired(draw_contrast(sequence, rng, ContrastSettings(free_share=0)), protocol, sampling)
+    signal = acquired[Sequence.FLAIR].contrast.signal
+    filled = (signal[Structure.WHITE_MATTER] - signal[Structure.LATERAL_VENTRICLE]) / signal[Structure.WHITE_MATTER]
+    appearance = replace(draw_appearance(rng), cavity_fill=float(filled), uneven=EVEN, uneven_alone=EVEN)
+    assert not rate(maps, Marker.LACUNE, appearance, {Sequence.FLAIR: acquired[Sequence.FLAIR]})[0].any()
+    drawn, _ = rate(maps, Marker.LACUNE, appearance, acquired)
+    assert np.count_nonzero(drawn.numpy() != ball) < 0.25 * np.count_nonzero(ball)
+    assert rate_lesions(maps, Marker.LACUNE, appearance, {Sequence.T1W: acquired[Sequence.T1W]}) is None
+
+
+def test_uneven_tissue_hides_small_spaces() -> None:
+    rng = np.random.default_rng(0)
+    brain = small_brain()
+    maps = draw_lesions(brain, SICK, rng)
+    at = tuple(np.arange(n, dtype=float) for n in brain.codes.shape)
+    protocol = quiet_protocol(Sequence.T2W, rng)
+    sampling = draw_sampling(protocol, brain.codes.shape, at, rng, 0.3)  # type: ignore[arg-type]
+    t2w = {Sequence.T2W: Acquired(draw_contrast(Sequence.T2W, rng, ContrastSettings(free_share=0)), protocol, sampling)}
+    seen = [
+        np.count_nonzero(rate(maps, Marker.EPVS, replace(draw_appearance(rng), uneven=dict.fromkeys(Sequence, uneven)), t2w)[0].numpy())
+        for uneven in (0.0, 0.2, 0.4)
+    ]
+    assert seen[0] > seen[1] > seen[2]
+
+
+def rate(maps: LesionMaps, marker: Marker, appearance: Appearance, acquired: dict[Sequence, Acquired]) -> tuple[Any, Any]:
+    rating = rate_lesions(maps, marker, appearance, acquired)
+    assert rating is not None
+    return rating
+
+
+def quiet_protocol(sequence: Sequence, rng: np.random.Generator) -> Protocol:
+    drawn = draw_protocol(sequence, rng, AcquisitionSettings())
+    return replace(drawn, spacing_mm=(1, 1, 1), profile_mm=(1, 1, 1), noise=0.02, texture=0.0)
 
 
 def test_a_white_matter_hyperintensity_is_as_bright_as_drawn() -> None:

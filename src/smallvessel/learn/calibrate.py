@@ -34,6 +34,10 @@ lesions run into each other."""
 AS_GOOD = 0.01
 """Mean Dice that differ by less are equal, on so few sessions: among these points the one with the best F1 is taken, or a gain in the third
 decimal would be paid with dozens of false lesions. Own choice."""
+MUST_NOT_ALARM = (Marker.LACUNE, Marker.CMB)
+"""One of them counts in the burden scores: a brain without any should have none."""
+ALARMS = 0.1
+"""Largest share of lesion-free sessions with a false one, where a point with so few exists. Own choice."""
 LEAST_VOLUMES_MM3 = (3.0, 5.0, 8.0, 12.0)
 LEAST_FOUND = 5
 """Fewer sessions say nothing about the spread of a volume's error. Own choice."""
@@ -66,15 +70,18 @@ class OperatingPoint:
     Attributes
     ----------
     threshold : Threshold
-        The mean Dice over sessions with lesions times the pooled lesion-wise F1 is largest there; for WMH the mean Dice, and the F1 among
-        points as good.
+        The mean Dice over sessions with lesions times the pooled lesion-wise F1 is largest there, for lacunes and CMB among points that
+        seldom alarm; for WMH the mean Dice, and the F1 among points as good.
     dice, f1, false_per_session : float
+    alarms : float
+        Share of lesion-free sessions with a false lesion; 0 where every session has lesions.
     """
 
     threshold: Threshold
     dice: float
     f1: float
     false_per_session: float
+    alarms: float
 
 
 @dataclass(frozen=True)
@@ -260,6 +267,9 @@ def _choose_point(marker: Marker, tables: Mapping[tuple[Marker, float], Sequence
     points = [point for threshold in THRESHOLDS for point in _judge_points(threshold, tables[marker, threshold])]
     if not points:
         raise InputError(f"no session with a lesion of {marker}", "sessions with every marker", "simulate more sessions")
+    if marker in MUST_NOT_ALARM:
+        fewest = max(ALARMS, min(point.alarms for point in points))
+        points = [point for point in points if point.alarms <= fewest]
     if marker not in BY_VOLUME:
         return max(points, key=lambda point: point.dice * point.f1)
     best = max(point.dice for point in points)
@@ -277,10 +287,11 @@ def _judge_points(threshold: float, sessions: Sequence[Observed]) -> list[Operat
     precision = good.sum(0) / np.maximum(drawn.sum(0), 1)
     f1 = 2 * recall * precision / np.maximum(recall + precision, 1e-9)
     false = (drawn - good).mean(0)
+    alarms = np.zeros(SEED_OF.size) if ill.all() else (drawn[~ill] > 0).mean(0)
     return [
         OperatingPoint(
             Threshold(threshold, float(VOLUME_OF[at]), max(float(SEED_OF[at]), threshold)),
-            *(float(values[at]) for values in (dice, f1, false)),
+            *(float(values[at]) for values in (dice, f1, false, alarms)),
         )
         for at in range(SEED_OF.size)
     ]

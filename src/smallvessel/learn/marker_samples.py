@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
@@ -15,8 +16,6 @@ from ..intensity import CLIP
 from ..markers import Marker, Sequence
 from ..simulate.acquisition import (
     AcquisitionSettings,
-    Protocol,
-    Sampling,
     acquire_signal,
     apply_axes,
     draw_protocol,
@@ -24,9 +23,9 @@ from ..simulate.acquisition import (
 )
 from ..simulate.anatomy import RIGHT_BIT, TISSUE_COUNT, BrainMaps, brain_structure_mask
 from ..simulate.burden import BurdenSettings, draw_burden
-from ..simulate.images import draw_appearance, rate_lesions, rated_sequence, render_signal
+from ..simulate.images import Acquired, Appearance, draw_appearance, rate_lesions, render_signal
 from ..simulate.lesions import draw_lesions
-from ..simulate.sequences import Contrast, ContrastSettings, draw_contrast
+from ..simulate.sequences import ContrastSettings, draw_contrast
 from ..structures import Structure
 from .heads import StoredHead
 
@@ -88,6 +87,8 @@ class MarkerSamples:
         How often a patch is used: as it is, then rescaled, every other time mirrored.
     easy : int
         Over so many patches the share of easy ones falls from all to none.
+    appear : callable
+        Draws how a session's lesions and healthy tissue look.
     """
 
     heads: tuple[StoredHead, ...]
@@ -100,6 +101,7 @@ class MarkerSamples:
     acquisition: AcquisitionSettings = AcquisitionSettings()
     burden: BurdenSettings = BurdenSettings()
     presence: PresenceSettings = field(default_factory=PresenceSettings)
+    appear: Callable[[np.random.Generator], Appearance] = draw_appearance
 
     _made: dict[int, Patch] = field(default_factory=dict, compare=False, repr=False)
 
@@ -139,13 +141,13 @@ class MarkerSamples:
         patch, mask = _cut_patch(head.brain(), coarse_mask, self.patch + 2 * MARGIN_MM, rng)
         burden = draw_burden(rng, self.burden)
         maps = draw_lesions(patch, burden, rng)
-        appearance = draw_appearance(rng)
+        appearance = self.appear(rng)
         present = draw_presence(rng, self.presence)
         at = np.arange(MARGIN_MM, MARGIN_MM + self.patch, dtype=np.float64)
         inner = slice(MARGIN_MM, MARGIN_MM + self.patch)
         mask_inside = torch.from_numpy(mask[inner, inner, inner])
         image = torch.zeros((2 * len(Sequence), self.patch, self.patch, self.patch))
-        taken: dict[Sequence, tuple[Contrast, Protocol, Sampling]] = {}
+        taken: dict[Sequence, Acquired] = {}
         for channel, sequence in enumerate(Sequence):
             if sequence not in present:
                 continue
@@ -157,17 +159,13 @@ class MarkerSamples:
             mean = float((shares * contrast.signal).sum()) * float(np.exp(rng.normal(0, SCALE_JITTER)))
             image[channel] = torch.clamp(acquired / mean, 0, CLIP) * mask_inside
             image[len(Sequence) + channel] = 1.0
-            taken[sequence] = (contrast, protocol, sampling)
+            taken[sequence] = Acquired(contrast, protocol, sampling)
         label = torch.zeros((len(Marker), self.patch, self.patch, self.patch), dtype=torch.bool)
         weight = torch.zeros_like(label)
         for index, marker in enumerate(Marker):
-            rated = rated_sequence(marker, taken)
-            if rated is None:
-                continue
-            contrast, protocol, sampling = taken[rated]
-            drawn, ignored = rate_lesions(maps, marker, contrast, appearance, protocol, sampling)
-            label[index] = drawn & mask_inside
-            weight[index] = ~ignored
+            rating = rate_lesions(maps, marker, appearance, taken)
+            if rating is not None:
+                label[index], weight[index] = rating[0] & mask_inside, ~rating[1]
         return image, label, weight
 
 

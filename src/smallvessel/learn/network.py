@@ -41,6 +41,9 @@ class UNetSettings:
     """Channels that join what the network found with the voxels as they were, 0 for a network that needs no single voxels."""
     blank_zeros: bool = True
     """With a gate: an input of 0 means that nothing is known there, and stays 0; otherwise it is air, as dark as can be."""
+    fine: int = 0
+    """With a gate: channels of two last convolutions at the grid's own resolution, for the borders of lesions a voxel or two wide; 0 for
+    none. What they find is added to the coarser logits, and nothing at the start, so that a network without them can be the start."""
 
 
 class _Block(nn.Sequential):
@@ -100,15 +103,22 @@ class UNet(nn.Module):
         self.head = nn.ConvTranspose3d(settings.gate or widths[0], settings.outputs, 2, stride=2)
         if self.head.bias is not None:
             nn.init.constant_(self.head.bias, settings.head_bias)
+        images = settings.inputs - settings.flags
+        self.unfold = nn.ConvTranspose3d(settings.gate, settings.fine - images, 2, stride=2) if settings.fine else None
+        self.fine = _Block(settings.fine, settings.fine) if settings.fine else None
+        self.correct = nn.Conv3d(settings.fine, settings.outputs, 1, bias=False) if settings.fine else None
+        if self.correct is not None:
+            nn.init.zeros_(self.correct.weight)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits of shape (batch, outputs, x, y, z) for an input of (batch, inputs, x, y, z), sizes multiples of 2^levels."""
-        voxels = x[:, :0]
+        voxels = images = x[:, :0]
         if self.fold is not None:
             first_flag = self.settings.inputs - self.settings.flags
             images, flags = x[:, :first_flag], x[:, first_flag:]
-            centred = (images - TYPICAL) / SPREAD
-            voxels = self.fold(centred * (images > 0).to(images.dtype) if self.settings.blank_zeros else centred)
+            known = (images > 0).to(images.dtype) if self.settings.blank_zeros else 1.0
+            images = (images - TYPICAL) / SPREAD * known
+            voxels = self.fold(images)
             x = torch.cat([voxels, flags[:, :, ::2, ::2, ::2]], dim=1)
         x = self.stem(x)
         kept = []
@@ -120,4 +130,6 @@ class UNet(nn.Module):
         if self.gate is not None:
             x = self.gate(torch.cat([x, voxels], dim=1))
         logits: torch.Tensor = self.head(x)
+        if self.unfold is not None and self.fine is not None and self.correct is not None:
+            logits = logits + self.correct(self.fine(torch.cat([self.unfold(x), images], dim=1)))
         return logits

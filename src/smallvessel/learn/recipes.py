@@ -39,11 +39,12 @@ from .train import TrainSettings, load_average, train_network
 NETWORKS: dict[ModelName, UNetSettings] = {
     "anatomy": UNetSettings(inputs=1, outputs=len(Structure) + 1, widths=(32, 64, 96, 128), gate=64, blank_zeros=False),
     "markers": UNetSettings(
-        inputs=2 * len(Sequence), outputs=len(Marker), widths=(32, 48, 96, 128), head_bias=-2.5, flags=len(Sequence), gate=96
+        inputs=2 * len(Sequence), outputs=len(Marker), widths=(32, 48, 96, 128), head_bias=-2.5, flags=len(Sequence), gate=96, fine=16
     ),
 }
 QUICK_NETWORKS: dict[ModelName, UNetSettings] = {
-    name: replace(settings, widths=(16, 24, 48, 64), gate=settings.gate // 2) for name, settings in NETWORKS.items()
+    name: replace(settings, widths=(16, 24, 48, 64), gate=settings.gate // 2, fine=settings.fine // 2)
+    for name, settings in NETWORKS.items()
 }
 STEPS = 20_000
 QUICK_STEPS = 800
@@ -286,6 +287,7 @@ def export(name: ModelName, label_maps: Path, folder: Path, out: Path, seed: int
                     "mean_dice": round(point.dice, 3),
                     "lesion_f1": round(point.f1, 3),
                     "false_lesions_per_session": round(point.false_per_session, 3),
+                    "lesion_free_sessions_positive": round(point.alarms, 3),
                 }
                 for marker, point in points.items()
             },

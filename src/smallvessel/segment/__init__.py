@@ -10,7 +10,7 @@ from ..models import ModelCard, expected_errors, load_network
 from ..records import MarkerMap, NotAssessed, Prepared, Segmentation
 from ..volume import LabelMap, Volume
 from .native import bring_to_native
-from .plausibility import EPVS_IN_WMH, FLAIR_BRIGHT, WIDE_MM
+from .plausibility import EPVS_IN_WMH, FLAIR_BRIGHT, HYPERINTENSE_SD, WIDE_MM
 from .predict import Forward, assessable, predict_probabilities, with_mirror_image
 from .refine import CONFIDENCE_PERCENTILE, Refined, Threshold, refine_markers
 
@@ -91,7 +91,8 @@ def _steps(prepared: Prepared, card: ModelCard, thresholds: Mapping[Marker, Thre
         f"The network {card.name} {card.version} (SHA-256 {card.sha256[:12]}) gave a calibrated probability map of each marker from "
         f"{', '.join(present)}" + (f", with {', '.join(missing)} declared missing." if missing else "."),
         f"Voxels of the brain at or above a probability threshold formed 26-connected lesions above a minimum volume ({limits}).",
-        "Lesions whose surroundings, size, shape or signal the marker does not have were dropped (WMH deep in ventricles or in the septum, "
+        "Lesions whose surroundings, size, shape or signal the marker does not have were dropped (WMH deep in ventricles, in the septum or "
+        f"on FLAIR less than {HYPERINTENSE_SD:g} standard deviations brighter than the white matter around, "
         f"lacunes in sulci or brighter than {FLAIR_BRIGHT:g} times the white matter on FLAIR, perivascular spaces of that brightness "
         f"that lie by {EPVS_IN_WMH:.0%} in WMH, microbleeds shaped like a vessel).",
         f"Ovoid cavities at least {WIDE_MM:g} mm wide were counted as lacunes, thinner elongated ones as perivascular spaces, "

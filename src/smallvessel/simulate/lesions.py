@@ -41,6 +41,9 @@ TURNED_ABOUT = {Sequence.FLAIR: (0,), Sequence.T1W: (0, 1, 2), Sequence.T2W: (2,
 LINING_SHARE = 0.6
 """Share of brains with WMH whose ventricles have, in places, a thin bright lining, which counts as WMH (grade 1 of Fazekas 1987,
 10.2214/ajr.149.2.351)."""
+VEIN_TAPER = np.array([0.3, 0.8, 1.0, 0.6])
+"""Radius along a vein, relative: veins begin thin and leave the picture into larger ones. Short tubes with blunt ends, of which the
+simulator's veins once were, cannot be told from microbleeds."""
 LARGEST_DEEP_WMH_MM = 9.0
 """Largest mean radius of one deep WMH; larger ones come from several that meet."""
 
@@ -163,7 +166,7 @@ def _deep_wmh(maps: LesionMaps, at: NDArray[np.int64], rng: np.random.Generator,
     )
     local *= ndimage.binary_dilation(allowed[box]) if radius < 3 else allowed[box]
     before[box] = np.maximum(before[box], local)
-    maps.strength[box] = np.maximum(maps.strength[box], local * np.float32(rng.uniform(0.5, 1.0)))
+    maps.strength[box] = np.maximum(maps.strength[box], local * np.float32(rng.uniform(0.6, 1.0)))
     if radius > 2 and rng.random() < 0.3:
         maps.black_hole[box] = np.maximum(maps.black_hole[box], local**2 * np.float32(rng.uniform(0.4, 1.0)))
 
@@ -287,12 +290,13 @@ def _draw_dark_mimics(maps: LesionMaps, brain: BrainMaps, rng: np.random.Generat
     veins = rng.uniform(0.2, 1.0)
     weight = ((tissues == Structure.WHITE_MATTER) & (brain.ventricle_mm < 25)).astype(np.float32)
     for at in pick_voxels(weight, draw_count(260 * veins, weight, rng), rng):
-        path = bent_path(unit_vector(_radial(brain, at) + rng.normal(0, 0.3, 3)), float(rng.uniform(8, 26)), rng)
-        stamp_tube(dark, at + path, np.full(4, rng.uniform(0.25, 0.75)))
+        path = bent_path(unit_vector(_radial(brain, at) + rng.normal(0, 0.3, 3)), float(rng.uniform(12, 30)), rng)
+        stamp_tube(dark, at + path, VEIN_TAPER * rng.uniform(0.25, 0.8))
     weight = (((tissues == Structure.CSF) | (tissues == Structure.CORTEX)) & (surface == 0)).astype(np.float32)
     for at in pick_voxels(weight, draw_count(130 * veins, weight, rng), rng):
-        path = bent_path(unit_vector(rng.normal(size=3)), float(rng.uniform(5, 30)), rng)
-        stamp_tube(dark, at + path, np.full(4, rng.uniform(0.5, 1.4)))
+        radius_mm = float(rng.uniform(0.5, 1.4))
+        path = bent_path(unit_vector(rng.normal(size=3)), float(rng.uniform(8, 30)) + 8 * radius_mm, rng)
+        stamp_tube(dark, at + path, VEIN_TAPER[::-1] * radius_mm)
     mineral = sigmoid(3 * (smooth_noise(tissues.shape, 6.0, rng) - np.float32(rng.uniform(-0.3, 1.5))))
     share = rng.uniform(0, 0.7)
     dark[:] = np.maximum(dark, share * mineral * np.isin(tissues, (Structure.PALLIDUM,)))

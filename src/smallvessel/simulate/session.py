@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +14,11 @@ from scipy import ndimage
 
 from ..errors import InputError
 from ..markers import Marker, Sequence
-from ..volume import Grid, Mask, Volume, isotropic_grid, write_volume
+from ..volume import Grid, Mask, Transform, Volume, isotropic_grid, write_volume
 from .acquisition import AcquisitionSettings, Protocol, acquire_signal, aim_sampling, draw_protocol, draw_sampling
 from .anatomy import RIGHT_BIT, DeformSettings, Head, brain_box, brain_structure_mask, deform_head, load_head, map_brain
 from .burden import Burden, BurdenSettings, draw_burden
-from .images import draw_appearance, rate_lesions, rated_sequence, render_signal
+from .images import Acquired, draw_appearance, rate_lesions, render_signal
 from .lesions import LesionMaps, draw_lesions
 from .sequences import ContrastSettings, draw_contrast
 
@@ -53,12 +53,15 @@ class SimulatedSession:
         whose sequence is present.
     burden : Burden
     protocols : mapping of Sequence to Protocol
+    reference_from_sequence : mapping of Sequence to Transform
+        How the head moved between the images: what a registration has to find. Truth lies in the world of the reference.
     """
 
     images: Mapping[Sequence, Volume]
     truth: Mapping[Marker, Mask]
     burden: Burden
     protocols: Mapping[Sequence, Protocol]
+    reference_from_sequence: Mapping[Sequence, Transform]
 
 
 def _rigid(rotation_deg: NDArray[np.float64], shift_mm: NDArray[np.float64], about_mm: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -120,7 +123,7 @@ def simulate_session(
     middle = (np.array(shape) - 1) / 2
     world_from_head = _rigid(rng.normal(0, settings.tilt_deg, 3), rng.uniform(-25, 25, 3) - middle, middle)
     whole = tuple(np.arange(n, dtype=np.float64) for n in shape)
-    images, taken = {}, {}
+    images, taken, movements = {}, {}, {}
     for sequence in sequences:
         is_reference = sequence == sequences[0]
         contrast = draw_contrast(sequence, rng, settings.contrast)
@@ -128,28 +131,29 @@ def simulate_session(
         protocol = (protocols or {}).get(sequence) or draw_protocol(sequence, rng, settings.acquisition, is_reference=True)
         sampling = draw_sampling(protocol, shape, whole, rng, settings.acquisition.label_blur_mm)  # type: ignore[arg-type]
         signal = render_signal(head.codes & np.uint8(RIGHT_BIT - 1), maps, contrast, appearance)
+        movements[sequence] = Transform.identity()
         if not is_reference:
             moved_from_head = _rigid(rng.normal(0, settings.movement_deg, 3), rng.normal(0, settings.movement_mm, 3), middle)
             head_from_moved = np.linalg.inv(moved_from_head)
             signal = torch.from_numpy(ndimage.affine_transform(signal.numpy(), head_from_moved[:3, :3], head_from_moved[:3, 3], order=1))
+            movements[sequence] = Transform(world_from_head @ head_from_moved @ np.linalg.inv(world_from_head))
         native = acquire_signal(signal, protocol, sampling, generator).numpy()
         steps = np.diag([*protocol.spacing_mm, 1.0])
         steps[:3, 3] = [centres[0] for centres in sampling.centres_mm]
         images[sequence] = Volume(
             np.asarray(native * 400, np.float32), Grid((native.shape[0], native.shape[1], native.shape[2]), world_from_head @ steps)
         )
-        taken[sequence] = (contrast, protocol, sampling)
+        taken[sequence] = Acquired(contrast, protocol, sampling)
     grid = isotropic_grid(images[sequences[0]].grid, 1.0)
     origin_mm = (np.linalg.inv(world_from_head) @ grid.affine)[:3, 3]
     targets_mm = tuple(start + np.arange(n, dtype=np.float64) for start, n in zip(origin_mm, grid.shape, strict=True))
+    aimed = {sequence: replace(part, sampling=aim_sampling(part.sampling, part.protocol, targets_mm)) for sequence, part in taken.items()}
     truth = {}
     for marker in Marker:
-        rated = rated_sequence(marker, taken)
-        if rated is not None:
-            contrast, protocol, sampling = taken[rated]
-            drawn, _ = rate_lesions(maps, marker, contrast, appearance, protocol, aim_sampling(sampling, protocol, targets_mm))
-            truth[marker] = Mask(drawn.numpy(), grid)
-    return SimulatedSession(images, truth, burden, {sequence: part[1] for sequence, part in taken.items()})
+        rating = rate_lesions(maps, marker, appearance, aimed)
+        if rating is not None:
+            truth[marker] = Mask(rating[0].numpy(), grid)
+    return SimulatedSession(images, truth, burden, {sequence: part.protocol for sequence, part in taken.items()}, movements)
 
 
 def truth_path(out: Path, subject: str, marker: Marker) -> Path:
@@ -180,7 +184,8 @@ def write_simulated_session(session: SimulatedSession, out: Path, subject: str, 
     for marker, mask in session.truth.items():
         write_volume(truth_path(out, subject, marker), mask)
     protocols = {str(sequence): {**asdict(protocol), "sequence": str(sequence)} for sequence, protocol in session.protocols.items()}
-    record = {"Simulated": True, "Burden": asdict(session.burden), "Protocols": protocols}
+    movements = {str(sequence): movement.matrix.tolist() for sequence, movement in session.reference_from_sequence.items()}
+    record = {"Simulated": True, "Burden": asdict(session.burden), "Protocols": protocols, "ReferenceFromSequence": movements}
     record_path(out, subject).write_text(json.dumps(record, indent=1) + "\n")
 
 
