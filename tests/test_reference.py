@@ -15,19 +15,21 @@ from smallvessel.errors import InputError
 from smallvessel.intake.bids import find_sessions
 from smallvessel.markers import MARKERS, Marker
 from smallvessel.measure.burden import score_burden
+from smallvessel.models import describe_networks
 from smallvessel.participants import Traits, read_participants
 from smallvessel.provenance import run_digest
 from smallvessel.records import MarkerMeasures, NotAssessed
 from smallvessel.reference import Adjustment, Norm, Reference, fit_reference, read_reference, require_same_models, write_reference
 
-MODELS = {"anatomy": "0.1.0 sha256:aa", "markers": "0.1.0 sha256:bb"}
+MODELS = {"anatomy": "0.1.0 sha256:aa", "markers": "0.1.0 sha256:bb operating:cc"}
+MADE = {"software_version": "0.1.0", "networks": describe_networks(MODELS)}
 NORMS = {marker: Norm(1.0, 0.5, 20) for marker in Marker}
 COHORT = Reference("own controls", "log1p", "mean", NORMS, NORMS, MODELS, "0.1.0")
 
 
 def write_table(path: Path, rows: list[dict[str, object]]) -> Path:
     columns = ["participant_id", "icv_ml", *(f"{info.column}_{kind}" for info in MARKERS.values() for kind in ("volume_ml", "count"))]
-    columns.append("qc_status")
+    columns += ["qc_status", "software_version", "networks"]
     lines = ["\t".join(columns), *("\t".join(str(row.get(column, "n/a")) for column in columns) for row in rows)]
     path.write_text("\n".join(lines) + "\n")
     return path
@@ -42,6 +44,7 @@ def cohort_rows(n: int) -> list[dict[str, object]]:
             "wmh_count": i,
             "lacune_count": 0,
             "qc_status": "pass",
+            **MADE,
         }
         for i in range(n)
     ]
@@ -53,14 +56,44 @@ def measured(volume_ml: float, count: int, missing: tuple[Marker, ...] = ()) -> 
 
 def test_a_reference_is_the_mean_and_spread_of_the_cohort(tmp_path: Path) -> None:
     rows = [*cohort_rows(12), {"participant_id": "sub-99", "icv_ml": 1, "wmh_volume_ml": 999, "wmh_count": 999, "qc_status": "fail"}]
-    reference = fit_reference(write_table(tmp_path / "measures.tsv", rows), "own controls", MODELS, "0.1.0")
+    reference = fit_reference(write_table(tmp_path / "measures.tsv", rows), "own controls")
     expected = [math.log1p(1000 * 2.0 * i / (1400 + i)) for i in range(12)]
     assert reference.volume[Marker.WMH] == Norm(pytest.approx(statistics.fmean(expected)), pytest.approx(statistics.stdev(expected)), 12)  # type: ignore[arg-type]
     assert reference.count[Marker.LACUNE] == Norm(0.0, 0.0, 12)
     assert Marker.LACUNE not in reference.volume
     assert Marker.CMB not in reference.count
+    assert (reference.models, reference.software_version) == (MODELS, "0.1.0")
     write_reference(reference, tmp_path / "reference.json")
     assert read_reference(tmp_path / "reference.json") == reference
+
+
+def test_a_reference_is_of_the_networks_that_measured_its_rows(tmp_path: Path) -> None:
+    newer = {**MODELS, "markers": "0.2.0 sha256:dd"}
+    mixed = [{**row, "networks": describe_networks(newer)} if i > 9 else row for i, row in enumerate(cohort_rows(12))]
+    table = write_table(tmp_path / "mixed.tsv", mixed)
+    with pytest.raises(InputError, match=r"10 rows, the first in line 2: .*sha256:bb.* 2 rows, the first in line 12: .*sha256:dd"):
+        fit_reference(table, "mixed")
+    allowed = fit_reference(table, "mixed", allow_mismatch=True)
+    assert allowed.models == {}
+    with pytest.raises(InputError, match="another network"):
+        require_same_models(allowed, MODELS, allow_mismatch=False)
+    failed = [{**row, "qc_status": "fail"} if i > 9 else row for i, row in enumerate(mixed)]
+    assert fit_reference(write_table(tmp_path / "failed.tsv", failed), "those that enter").models == MODELS
+    partly = [{**row, "networks": "n/a"} if i > 9 else row for i, row in enumerate(cohort_rows(12))]
+    with pytest.raises(InputError, match="2 rows, the first in line 12: not known"):
+        fit_reference(write_table(tmp_path / "partly.tsv", partly), "partly known")
+    nowhere = [{**row, "networks": "n/a"} for row in cohort_rows(12)]
+    with pytest.raises(InputError, match=r"does not say which networks .*smallvessel run"):
+        fit_reference(write_table(tmp_path / "nowhere.tsv", nowhere), "not known")
+
+
+def test_a_participant_with_two_sessions_counts_once(tmp_path: Path) -> None:
+    rows = cohort_rows(12)
+    again = [{**row, "wmh_count": 99} for row in rows]
+    once, twice = (fit_reference(write_table(tmp_path / f"{len(table)}.tsv", table), "own controls") for table in (rows, [*rows, *again]))
+    assert twice == once
+    with pytest.raises(InputError, match="9 usable sessions"):
+        fit_reference(write_table(tmp_path / "few.tsv", cohort_rows(9) * 2), "own controls")
 
 
 def test_a_member_at_the_mean_has_a_z_of_zero_and_one_sd_above_has_one() -> None:
@@ -82,6 +115,8 @@ def test_what_is_missing_has_no_z_and_no_total_unless_it_may() -> None:
     assert strict.volume["total"] == NotAssessed("no z of CMB")
     lenient = score_burden(found, 1400.0, COHORT, over_assessed=True)
     assert lenient.volume["total"] == lenient.volume["WMH"]
+    summed = score_burden(found, 1400.0, replace(COHORT, total="sum"), over_assessed=True)
+    assert summed.volume["total"] == pytest.approx(4 * lenient.volume["WMH"])  # type: ignore[operator]  # as if all four were as these three
     without_icv = score_burden(found, NotAssessed("brain-extracted"), COHORT)
     assert without_icv.volume["WMH"] == NotAssessed("needs the intracranial volume: brain-extracted")
     assert isinstance(without_icv.count["WMH"], float)
@@ -94,8 +129,8 @@ def test_what_is_missing_has_no_z_and_no_total_unless_it_may() -> None:
 def test_other_weights_are_refused_unless_allowed() -> None:
     require_same_models(COHORT, MODELS, allow_mismatch=False)
     newer = {**MODELS, "markers": "0.2.0 sha256:cc"}
-    with pytest.raises(InputError, match=r"another network .markers."):
-        require_same_models(COHORT, newer, allow_mismatch=False)
+    with pytest.raises(InputError, match=r"another network .markers.*that of sessions in t\.tsv, markers 0\.2\.0"):
+        require_same_models(COHORT, newer, allow_mismatch=False, whose="sessions in t.tsv")
     require_same_models(COHORT, newer, allow_mismatch=True)
 
 
@@ -122,7 +157,7 @@ def test_settings_with_something_else_for_a_reference_are_refused(value: object)
 )
 def test_a_table_that_makes_no_reference_is_refused(rows: list[dict[str, object]], message: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=message):
-        fit_reference(write_table(tmp_path / "measures.tsv", rows), "own", MODELS, "0.1.0")
+        fit_reference(write_table(tmp_path / "measures.tsv", rows), "own")
 
 
 def test_files_that_are_no_reference_are_refused(tmp_path: Path) -> None:
@@ -135,7 +170,7 @@ def test_files_that_are_no_reference_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be opened"):
         read_reference(tmp_path / "nothing.json")
     with pytest.raises(InputError, match="without the column wmh_volume_ml"):
-        fit_reference(tmp_path / "c.tsv", "own", MODELS, "0.1.0")
+        fit_reference(tmp_path / "c.tsv", "own")
 
 
 def write_participants(path: Path, n: int) -> Path:
@@ -149,12 +184,12 @@ def test_an_adjusted_reference_expects_more_of_the_old_and_of_men(tmp_path: Path
         return 1.0 + 0.03 * (50 + 2 * i) + (0.4 if i % 2 else 0.0)
 
     rows = [
-        {"participant_id": f"sub-{i:02d}", "icv_ml": 1000, "wmh_volume_ml": math.expm1(burden_of(i)), "wmh_count": 1, "qc_status": "pass"}
+        {"participant_id": f"sub-{i:02d}", "icv_ml": 1000, "wmh_volume_ml": math.expm1(burden_of(i)), "wmh_count": 1, **MADE}
         for i in range(16)
     ]
     rows.append({"participant_id": "sub-77", "icv_ml": 1000, "wmh_volume_ml": 500, "wmh_count": 1, "qc_status": "pass"})
     table, participants = write_table(tmp_path / "measures.tsv", rows), write_participants(tmp_path / "participants.tsv", 16)
-    reference = fit_reference(table, "ours", MODELS, "0.1.0", participants=participants)
+    reference = fit_reference(table, "ours", participants=participants)
     norm = reference.volume[Marker.WMH]
     assert norm.n == 16
     assert norm.age_slope == pytest.approx(0.03)
@@ -194,6 +229,23 @@ def test_a_cell_that_is_no_value_is_named(row: str, column: str, tmp_path: Path)
     (tmp_path / "participants.tsv").write_text(f"participant_id\tage\tsex\n{row}\n")
     with pytest.raises(InputError, match=f"{column} = .* in line 2"):
         read_participants(tmp_path / "participants.tsv")
+
+
+def test_participants_separated_by_commas_and_lines_after_an_empty_one(tmp_path: Path) -> None:
+    (tmp_path / "participants.csv").write_text("participant_id,age,sex\nsub-01,64,F\n")
+    assert read_participants(tmp_path / "participants.csv") == {"01": Traits(64.0, False)}
+    (tmp_path / "participants.tsv").write_text("participant_id\tage\n\nsub-01\told\n")
+    with pytest.raises(InputError, match="age = 'old' in line 3"):
+        read_participants(tmp_path / "participants.tsv")
+
+
+def test_two_ages_of_one_participant_are_refused_and_two_equal_ones_are_not(tmp_path: Path) -> None:
+    table = tmp_path / "participants.tsv"
+    table.write_text("participant_id\tsession_id\tage\nsub-01\ta\t64\nsub-01\tb\t64\n")
+    assert read_participants(table) == {"01": Traits(64.0)}
+    table.write_text("participant_id\tsession_id\tage\nsub-01\ta\t64\nsub-01\tb\t65\n")
+    with pytest.raises(InputError, match="sub-01 in line 3 than in line 2"):
+        read_participants(table)
 
 
 def test_sessions_get_age_and_sex_and_the_digest_only_where_it_matters(tmp_path: Path) -> None:

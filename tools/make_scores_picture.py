@@ -95,7 +95,7 @@ def draw_slab(panel: Axes, prepared: Prepared, labels: NDArray[np.int32]) -> Non
         Marker.EPVS, t2w, LabelMap(labels, prepared.grid), (1.0,) * int(labels.max()), Sequence.T2W, Mask(labels > 0, prepared.grid), t2w
     )
     lesions = [one.lesion for one in measure_lesions(found, map_regions(prepared.anatomy, SETTINGS), SETTINGS)]
-    cut = find_worst_slab(found.labels, lesions, "centrum semiovale")
+    cut = find_worst_slab(found.labels, lesions, "centrum semiovale").labels
     inside = np.isin(labels, cut)
     heights = np.flatnonzero(inside.any(axis=(0, 1)))
     level = int(heights[np.argmax(inside.sum(axis=(0, 1))[heights])])

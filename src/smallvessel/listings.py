@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from rich.console import Group, RenderableType
 from rich.table import Table
 
 from .markers import MARKERS
@@ -59,9 +60,19 @@ def list_markers() -> Table:
     return table
 
 
-def list_scales() -> Table:
-    """The scores, with range, needs, rule and source."""
-    table = Table("column", "score", "range", "needs", "how it is computed", "source", show_lines=True)
+def list_scales() -> Group:
+    """The scores, with range, needs, rule, limits and source; lines wrap and are never cut."""
+    blocks: list[RenderableType] = []
     for scale, info in SCALES.items():
-        table.add_row(scale, info.name, f"0 to {info.highest}", ", ".join(info.needs), info.rule, info.citation)
-    return table
+        table = Table(box=None, show_header=False, pad_edge=False, title=f"{info.name} ({scale})", title_justify="left")
+        table.add_column(style="dim", no_wrap=True)
+        table.add_column(overflow="fold")
+        table.add_row("range", f"0 to {info.highest}")
+        table.add_row("needs", ", ".join(info.needs))
+        table.add_row("rule", info.rule)
+        if info.limits:
+            begins = (f"{grade} {'above' if limit == 0 else 'from'} {limit:g}" for grade, limit in enumerate(info.limits, 1))
+            table.add_row("grades", f"{', '.join(begins)} {info.unit}")
+        table.add_row("source", info.citation)
+        blocks += [table, ""]
+    return Group(*blocks)

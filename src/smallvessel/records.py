@@ -23,9 +23,10 @@ Status = Literal["pass", "warn", "fail"]
 
 @dataclass(frozen=True)
 class NotAssessed:
-    """Something that could not be measured, and why. Never a silent 0."""
+    """Something that could not be measured, and why. Never a silent 0. ``possible``: the range of a score that is known in part."""
 
     reason: str
+    possible: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, order=True)
@@ -269,7 +270,11 @@ class Score:
     evidence : str
         What decided it.
     next_grade : str
-        What the next grade would take; empty for sums.
+        What the next grade or point would take.
+    to_next : float or None
+        How much more that is, in the unit of the scale's limits; None at the highest grade, for sums, and where any lesion is enough.
+    lesions : tuple of int
+        Labels of the lesions that decided it, of the first marker that the scale needs; empty for sums, whose parts have theirs.
     chances : mapping of int to float
         Probability of every grade given the uncertainty of the count; empty where that is not known.
     """
@@ -278,6 +283,8 @@ class Score:
     evidence: str
     next_grade: str
     chances: Mapping[int, float] = field(default_factory=dict)
+    to_next: float | None = None
+    lesions: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

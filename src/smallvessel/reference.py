@@ -17,6 +17,7 @@ from typing import Any
 
 from .errors import InputError
 from .markers import MARKERS, Marker
+from .models import describe_networks, parse_networks
 from .participants import UNKNOWN, Traits, read_participants
 from .records import NotAssessed
 
@@ -28,6 +29,8 @@ PER_LITRE = 1000.0
 """Volumes are in mL per litre of intracranial volume, which is given in mL."""
 LEAST_SESSIONS = 10
 """With fewer, a mean and a spread say little. Own choice."""
+LEAST_SD = 1e-9
+"""Less is rounding: the residuals of a marker that is the same in the whole cohort."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +69,9 @@ class Reference:
     volume, count : mapping of Marker to Norm
         Markers that were assessed in enough sessions.
     models : mapping of str to str
-        Network to its version and SHA-256, with which the cohort was measured.
+        Network to its version and SHA-256, with which the cohort was measured; empty where they are several, or not known.
     software_version : str
+        Of those that measured the cohort.
     adjustment : Adjustment, optional
         Burden is compared with what is expected at the participant's age and sex.
     """
@@ -150,8 +154,17 @@ def reference_from_dict(plain: Mapping[str, Any]) -> Reference:
     return reference
 
 
-def require_same_models(reference: Reference, models: Mapping[str, str], allow_mismatch: bool) -> None:
+def require_same_models(reference: Reference, models: Mapping[str, str], allow_mismatch: bool, whose: str = "this version") -> None:
     """Refuse a reference that other weights measured: their volumes are not comparable.
+
+    Parameters
+    ----------
+    reference : Reference
+    models : mapping of str to str
+        The networks of what is to be compared with it.
+    allow_mismatch : bool
+    whose : str
+        What these networks measured, for the message.
 
     Raises
     ------
@@ -162,8 +175,8 @@ def require_same_models(reference: Reference, models: Mapping[str, str], allow_m
     if other and not allow_mismatch:
         raise InputError(
             f"the reference {reference.name}, measured with another network ({', '.join(other)})",
-            "; ".join(f"{name} {models[name][:40]}" for name in other),
-            "measure the reference cohort again with this version, or add --allow-model-mismatch",
+            f"that of {whose}, " + "; ".join(f"{name} {models[name][:40]}" for name in other),
+            "measure both with the same version and fit the reference again, or add --allow-model-mismatch",
         )
 
 
@@ -184,7 +197,7 @@ def z_score(marker: Marker, value: float, norms: Mapping[Marker, Norm], referenc
     norm = norms.get(marker)
     if norm is None:
         return NotAssessed(f"the reference {reference.name} has too few sessions with {MARKERS[marker].name}")
-    if norm.sd <= 0:
+    if norm.sd < LEAST_SD:
         return NotAssessed(f"{MARKERS[marker].name} do not vary in the reference {reference.name}")
     expected = reference.expected(norm, traits)
     if expected is None:
@@ -193,42 +206,47 @@ def z_score(marker: Marker, value: float, norms: Mapping[Marker, Norm], referenc
 
 
 def total_z(zs: Mapping[str, float | NotAssessed], total: str, over_assessed: bool = False) -> float | NotAssessed:
-    """Mean or sum (``total``) of the markers' z; not assessed when one is missing, unless over the assessed ones is asked for."""
+    """Mean or sum (``total``) of the markers' z; not assessed when one is missing, unless over the assessed ones is asked for.
+
+    The sum over those is their mean times the number of all markers, so that it can stand beside sums over all.
+    """
     known = [z for z in zs.values() if not isinstance(z, NotAssessed)]
     missing = [str(marker) for marker, z in zs.items() if isinstance(z, NotAssessed)]
     if not known or (missing and not over_assessed):
         return NotAssessed(f"no z of {', '.join(missing)}")
-    return sum(known) / (len(known) if total == "mean" else 1)
+    return sum(known) / len(known) * (1 if total == "mean" else len(zs))
 
 
 def fit_reference(
     table: Path,
     name: str,
-    models: Mapping[str, str],
-    software_version: str,
     transform: str = "log1p",
     total: str = "mean",
     participants: Path | None = None,
+    allow_mismatch: bool = False,
 ) -> Reference:
     """Make a reference from a ``measures.tsv``.
 
     Parameters
     ----------
     table : Path
-        One row per session of the cohort. Sessions whose quality failed are left out.
+        One row per session of the cohort. Sessions whose quality failed are left out, and of a participant with several all but the first,
+        for the spread is that between people.
     name : str
-    models, software_version
-        With which the table was made.
     transform, total
         See :class:`Reference`.
     participants : Path, optional
         A ``participants.tsv`` with age and sex: the reference is then adjusted for both by linear regression, on the sessions of
         which both are known.
+    allow_mismatch : bool
+        Take rows that several networks measured, or of which that is not known. The reference then names none, and is itself taken
+        only where a mismatch is allowed.
 
     Raises
     ------
     InputError
-        When a table lacks a column, a value is none, or no marker has ``LEAST_SESSIONS`` sessions.
+        When a table lacks a column, a value is none, no marker has ``LEAST_SESSIONS`` sessions, or the rows were not all measured with the
+        same known networks.
     """
     rows = [row for row in _read_rows(table) if row[1].get("qc_status") != "fail"]
     traits: dict[int, Traits] = {}
@@ -237,6 +255,8 @@ def fit_reference(
         of_row = {line: known.get(str(row.get("participant_id")).removeprefix("sub-"), UNKNOWN) for line, row in rows}
         traits = {line: one for line, one in of_row.items() if one.age is not None and one.male is not None}
         rows = [(line, row) for line, row in rows if line in traits]
+    rows = _first_of_each(rows)
+    traits = {line: traits[line] for line, _ in rows if line in traits}
     adjustment = _centre(list(traits.values())) if len(rows) >= LEAST_SESSIONS and traits else None
     volume: dict[Marker, Norm] = {}
     count: dict[Marker, Norm] = {}
@@ -263,7 +283,40 @@ def fit_reference(
             f"at least {LEAST_SESSIONS} with an assessed marker",
             "measure a larger cohort",
         )
-    return Reference(name, transform, total, volume, count, dict(models), software_version, adjustment)
+    versions = " and ".join(sorted({str(row["software_version"]) for _, row in rows if row.get("software_version")}))
+    return Reference(name, transform, total, volume, count, _common_networks(table, rows, allow_mismatch), versions, adjustment)
+
+
+def _first_of_each(rows: Sequence[tuple[int, Mapping[str, str]]]) -> list[tuple[int, Mapping[str, str]]]:
+    """The first row of every participant; rows that name none stand for themselves."""
+    first: dict[str, tuple[int, Mapping[str, str]]] = {}
+    for line, row in rows:
+        name = row.get("participant_id")
+        first.setdefault(f"line {line}" if name in ("n/a", "", None) else str(name), (line, row))
+    return list(first.values())
+
+
+def _common_networks(table: Path, rows: Sequence[tuple[int, Mapping[str, str]]], allow_mismatch: bool) -> dict[str, str]:
+    """The networks that measured all rows; none where those are several, or not known, and that is allowed."""
+    lines: dict[str, list[int]] = {}
+    for line, row in rows:
+        lines.setdefault(describe_networks(parse_networks(row.get("networks") or "")), []).append(line)
+    if len(lines) == 1 and "" not in lines:
+        return parse_networks(next(iter(lines)))
+    if allow_mismatch:
+        return {}
+    if list(lines) == [""]:
+        raise InputError(
+            f"{table} that does not say which networks measured it",
+            "the column networks",
+            "smallvessel run on the same folders writes it; or add --allow-model-mismatch",
+        )
+    told = ". ".join(f"{len(at)} rows, the first in line {at[0]}: {networks or 'not known'}" for networks, at in lines.items())
+    raise InputError(
+        f"rows of {table} that different networks measured. {told}",
+        "all by the same networks",
+        "measure all sessions with smallvessel run of one version (--force), leave the other rows out, or add --allow-model-mismatch",
+    )
 
 
 def _centre(traits: Sequence[Traits]) -> Adjustment:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from .markers import Marker
+from .markers import MARKERS, Marker
 
 
 class Scale(StrEnum):
@@ -48,6 +48,10 @@ class ScaleInfo:
         How it is computed here, in a sentence.
     citation : str
         Of the scale and its cut-offs; says where a cut-off is from one source only.
+    limits : tuple of float
+        Where grades 1, 2, ... begin, for scores that grade one number (a first limit of 0: above it). The code grades by them.
+    unit : str
+        Of the limits: "mm", or what is counted.
     """
 
     name: str
@@ -56,6 +60,8 @@ class ScaleInfo:
     levels: Mapping[int, str]
     rule: str
     citation: str
+    limits: tuple[float, ...] = ()
+    unit: str = ""
 
 
 def _points(highest: int) -> dict[int, str]:
@@ -63,11 +69,22 @@ def _points(highest: int) -> dict[int, str]:
 
 
 FAZEKAS = "Fazekas et al. 1987, 10.2214/ajr.149.2.351; sizes in mm as used in CREDOS, recalled from one source, not read"
-POTTER = "Potter et al. 2015, PMC4386144"
+POTTER = "Potter et al. 2015, PMC4386144; that the worse side of the worst slice counts is from one source, the slab's height our own"
 STAALS = "Staals et al. 2014, 10.1212/WNL.0000000000000837; as restated in PMC5278543"
-TYPES = "Table 1 of the article 210367 in J Neurol Neurosurg Psychiatry, after Staals et al. 2014 and Charidimou et al. 2016"
-_EPVS_LEVELS = {0: "none", 1: "1 to 10", 2: "11 to 20", 3: "21 to 40", 4: "more than 40"}
-_EPVS_RULE = "Spaces in the hemisphere and the axial slab of 5 mm that have most."
+TYPES = (
+    "a table of J Neurol Neurosurg Psychiatry (jnnp.bmj.com/highwire/markup/210367), after Staals et al. 2014 and Charidimou et al. 2016; "
+    "lobar lacunes as in Tsai et al. 2018, PMC5971000"
+)
+LACUNE_LIMITS = (1, 3, 6)
+"""Of the amended score: none, 1 to 2, 3 to 5, more (Amin Al Olama et al. 2020, 10.1212/WNL.0000000000009141, from one source)."""
+_EPVS = (
+    (Marker.EPVS,),
+    {0: "none", 1: "1 to 10", 2: "11 to 20", 3: "21 to 40", 4: "more than 40"},
+    "Spaces in the hemisphere and the axial slab of 5 mm that have most.",
+    POTTER,
+    (1, 11, 21, 41),
+    "spaces",
+)
 ALL = tuple(Marker)
 
 SCALES: dict[Scale, ScaleInfo] = {
@@ -76,17 +93,22 @@ SCALES: dict[Scale, ScaleInfo] = {
         3,
         (Marker.WMH,),
         {0: "none", 1: "caps or pencil-thin lining", 2: "smooth halo", 3: "irregular, reaching into deep white matter"},
-        "Thickness of the WMH that touch the lateral ventricles, 90th percentile over the wall that they cover: below 5 mm, 5 to 10 mm, "
-        "from 10 mm on.",
+        "Thickness that the WMH that touch the lateral ventricles reach over 1 cm2 of the wall: less than 5 mm (or any that cover less), "
+        "5 to 10 mm, from 10 mm on. The 1 cm2 is our own choice.",
         FAZEKAS,
+        (0, 5, 10),
+        "mm",
     ),
     Scale.FAZEKAS_DEEP: ScaleInfo(
         "Fazekas, deep",
         3,
         (Marker.WMH,),
         {0: "none", 1: "punctate foci", 2: "beginning confluence", 3: "large confluent areas"},
-        "Largest diameter of a deep WMH: below 10 mm, 10 to 25 mm, from 25 mm on.",
+        "Largest diameter of a deep WMH of the white matter: below 10 mm, 10 to 25 mm, from 25 mm on. What touches the ventricles is deep "
+        "from 10 mm off them, at most twice as large as it goes further.",
         FAZEKAS,
+        (0, 10, 25),
+        "mm",
     ),
     Scale.ARWMC: ScaleInfo(
         "Age-related white matter changes",
@@ -98,16 +120,20 @@ SCALES: dict[Scale, ScaleInfo] = {
         "5 mm next to the lateral ventricles do not count.",
         "Wahlund et al. 2001, 10.1161/01.STR.32.6.1318; the sizes for beginning confluence and diffuse involvement are our own",
     ),
-    Scale.EPVS_BASAL_GANGLIA: ScaleInfo("EPVS, basal ganglia", 4, (Marker.EPVS,), _EPVS_LEVELS, _EPVS_RULE, POTTER),
-    Scale.EPVS_CENTRUM_SEMIOVALE: ScaleInfo("EPVS, centrum semiovale", 4, (Marker.EPVS,), _EPVS_LEVELS, _EPVS_RULE, POTTER),
-    Scale.EPVS_MIDBRAIN: ScaleInfo("EPVS, midbrain", 1, (Marker.EPVS,), {0: "none", 1: "present"}, "Any space in the midbrain.", POTTER),
+    Scale.EPVS_BASAL_GANGLIA: ScaleInfo("EPVS, basal ganglia", 4, *_EPVS),
+    Scale.EPVS_CENTRUM_SEMIOVALE: ScaleInfo("EPVS, centrum semiovale", 4, *_EPVS),
+    Scale.EPVS_MIDBRAIN: ScaleInfo(
+        "EPVS, midbrain", 1, (Marker.EPVS,), {0: "none", 1: "present"}, "Any space in the midbrain.", POTTER, (1,), "spaces"
+    ),
     Scale.CMB_BAND: ScaleInfo(
         "CMB, bands of ARIA-H",
         3,
         (Marker.CMB,),
         {0: "none", 1: "1 to 4", 2: "5 to 9", 3: "10 or more"},
         "Number of CMB. The bands are those of treatment-emergent microbleeds; here they only group a count.",
-        "Sperling et al. 2011, 10.1016/j.jalz.2011.05.2351",
+        "Sperling et al. 2011, 10.1016/j.jalz.2011.05.2351; the bands as in labels of anti-amyloid antibodies, recalled, not read",
+        (1, 5, 10),
+        "microbleeds",
     ),
     Scale.SVD_TOTAL: ScaleInfo(
         "Total SVD burden",
@@ -149,7 +175,8 @@ SCALES: dict[Scale, ScaleInfo] = {
         (Marker.WMH, Marker.LACUNE, Marker.CMB),
         _points(7),
         "Lacunes 1 to 2: 1, 3 to 5: 2, more: 3; the higher of the two Fazekas grades: 0 to 3; a CMB: 1.",
-        "Amin Al Olama et al. 2020, 10.1161/STROKEAHA.119.027314; cut-offs from one source",
+        "Amin Al Olama et al. 2020, 10.1212/WNL.0000000000009141 (PMC7274929); cut-offs from one source; that the higher Fazekas grade is "
+        "meant is our reading",
     ),
     Scale.CAA_PARTIAL: ScaleInfo(
         "CAA score without siderosis",
@@ -170,21 +197,72 @@ class DetailInfo:
     marker: Marker
     description: str
     citation: str
+    unit: str = ""
 
 
+MARS_REGIONS: dict[str, str] = {
+    "brainstem": "infratentorial",
+    "cerebellum": "infratentorial",
+    "basal ganglia": "deep",
+    "thalamus": "deep",
+    "internal capsule": "deep",
+    "external capsule": "deep",
+    "corpus callosum": "deep",
+    "deep and periventricular white matter": "deep",
+    "frontal": "lobar",
+    "parietal": "lobar",
+    "temporal": "lobar",
+    "occipital": "lobar",
+    "insula": "lobar",
+}
+"""The 13 regions of the Microbleed Anatomical Rating Scale and their groups (Gregoire et al. 2009, Neurology 73:1759). The code of a region
+in our maps is its place in this table, from 1."""
+WMH_VOLUME_LIMITS_ML = (3.4, 9.6, 17.1)
+"""Volume of WMH from which the burden is mild, moderate, severe (PMC9477348), beside the grades of Fazekas, which go by geometry."""
 BOMBS_LIMIT_MM = 5.0
 _BOMBS = "Sizes of the Brain Observer MicroBleed Scale, Cordonnier et al. 2009, 10.1161/STROKEAHA.108.526996"
 
+
+def mars_column(marker: Marker, region: str) -> str:
+    """Column of the number of lacunes or microbleeds in a region of ``MARS_REGIONS``."""
+    return f"{MARKERS[marker].column}_mars_{region.replace(' ', '_')}_count"
+
+
+_COSU = "Confluency sum score, PMC5843991"
+_MARS = "Regions of the Microbleed Anatomical Rating Scale, Gregoire et al. 2009, Neurology 73:1759"
+_GEOMETRY = "As the scores measure it, see smallvessel info scores"
+_SLAB = "Number of perivascular spaces of the {} in the hemisphere and the slab that have most"
+_CHANCE = "an expected chance of one half or more to be one, by the network's errors on simulated sessions"
+
 DETAILS: dict[str, DetailInfo] = {
+    "wmh_rim_mm": DetailInfo(Marker.WMH, "Thickness of the periventricular rim", _GEOMETRY, "mm"),
+    "wmh_rim_covered": DetailInfo(Marker.WMH, "Share of the lateral ventricles' wall that WMH cover, 0 to 1", _GEOMETRY),
+    "wmh_deep_diameter_mm": DetailInfo(Marker.WMH, "Largest diameter of a deep WMH", _GEOMETRY, "mm"),
+    "wmh_volume_grade": DetailInfo(
+        Marker.WMH,
+        "Grade by the volume of WMH alone, beside Fazekas: 0 below {:g} mL, 1 (mild) from there, 2 (moderate) from {:g} mL, "
+        "3 (severe) from {:g} mL".format(*WMH_VOLUME_LIMITS_ML),
+        "Cut-offs of PMC9477348",
+    ),
+    "epvs_basal_ganglia_slab_count": DetailInfo(Marker.EPVS, _SLAB.format("basal ganglia"), _GEOMETRY),
+    "epvs_centrum_semiovale_slab_count": DetailInfo(Marker.EPVS, _SLAB.format("centrum semiovale"), _GEOMETRY),
+    "cmb_definite_count": DetailInfo(Marker.CMB, f"Number of cerebral microbleeds with {_CHANCE}", "Own choice"),
+    "cmb_possible_count": DetailInfo(Marker.CMB, f"Number of cerebral microbleeds without {_CHANCE}", "Own choice"),
     "wmh_confluency": DetailInfo(
         Marker.WMH,
         "Confluency: over all lesions the sum of (S^3 / (36 pi V^2))^(1/3) - 1, S surface and V volume; 0 if all are balls",
-        "Confluency sum score, PMC5843991",
+        _COSU,
     ),
+    "wmh_largest_confluency": DetailInfo(Marker.WMH, "Shape of the largest lesion: its part of the confluency; 0 if it is a ball", _COSU),
     **{
         f"cmb_{region}_{name}": DetailInfo(Marker.CMB, f"Number of {region} cerebral microbleeds {size}", _BOMBS)
         for region in ("lobar", "deep", "infratentorial")
         for name, size in (("below_5mm_count", "below 5 mm"), ("from_5mm_count", "of 5 mm or more"))
+    },
+    **{
+        mars_column(marker, region): DetailInfo(marker, f"Number of {MARKERS[marker].name}, {region}", _MARS)
+        for marker in (Marker.LACUNE, Marker.CMB)
+        for region in MARS_REGIONS
     },
 }
 """By column."""

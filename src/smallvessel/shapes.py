@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from .volume import Grid
+from .volume import Grid, LabelMap
 
 Box = tuple[slice, slice, slice]
 
@@ -63,6 +63,27 @@ def grow(mask: NDArray[np.bool_], by_vox: int) -> NDArray[np.bool_]:
     return np.asarray(ndimage.maximum_filter(mask.view(np.uint8), 2 * by_vox + 1, mode="constant", cval=0), np.bool_)
 
 
+def nearest_labels(points_mm: NDArray[np.float64], labels: LabelMap) -> NDArray[np.int32]:
+    """The label of the labelled voxel that is nearest to each world point; 0 where there are no labels.
+
+    Parameters
+    ----------
+    points_mm : ndarray, shape (n, 3)
+    labels : LabelMap
+
+    Returns
+    -------
+    ndarray of int, shape (n,)
+    """
+    voxels = np.argwhere(labels.data > 0)
+    if not len(voxels) or not len(points_mm):
+        return np.zeros(len(points_mm), np.int32)
+    from scipy.spatial import cKDTree
+
+    _, nearest = cKDTree(labels.grid.world(voxels)).query(points_mm)
+    return np.asarray(labels.data[tuple(voxels[nearest].T)])
+
+
 def distance_mm(mask: NDArray[np.bool_], spacing_mm: NDArray[np.float64], reach_mm: float) -> NDArray[np.float32]:
     """Distance from each voxel's centre to the centre of the nearest voxel of the mask.
 
@@ -88,6 +109,13 @@ def distance_mm(mask: NDArray[np.bool_], spacing_mm: NDArray[np.float64], reach_
     return distance
 
 
+def settled_spacing_mm(grid: Grid) -> NDArray[np.float64]:
+    """Voxel size to a nanometre: that of an oblique grid hangs on the last digits, which must not decide on which side of a limit a
+    lesion lies.
+    """
+    return np.asarray(np.round(grid.spacing_mm, 6))
+
+
 def diameter_mm(voxels: NDArray[Any], grid: Grid) -> float:
     """Largest diameter of an object: the farthest two voxel centres, plus one voxel.
 
@@ -103,9 +131,10 @@ def diameter_mm(voxels: NDArray[Any], grid: Grid) -> float:
         return 0.0
     from scipy.spatial.distance import pdist
 
-    points = _outermost(grid.world(voxels))
+    step_mm = settled_spacing_mm(grid)
+    points = _outermost(voxels * step_mm)
     farthest = float(pdist(points).max()) if len(points) > 1 else 0.0
-    return farthest + float(grid.spacing_mm.mean())
+    return round(farthest + float(step_mm.mean()), 6)
 
 
 def _outermost(points: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from .markers import MARKERS, Marker
+from .models import describe_networks
 from .participants import UNKNOWN
 from .records import Burden, Check, Lesion, MarkerMeasures, NotAssessed, Provenance, Score, SessionResult, Status
 from .scales import DETAILS, SCALES
@@ -143,7 +144,8 @@ def measures_table(records: Sequence[Mapping[str, Any]]) -> tuple[Columns, list[
                     columns[f"{info.column}_{kind}_{end}"] = {"Description": f"{what}, from errors on simulated sessions", **unit}
         for column, detail in DETAILS.items():
             if detail.marker is marker:
-                columns[column] = {"Description": f"{detail.description}. {detail.citation}."}
+                unit = {"Units": detail.unit} if detail.unit else {}
+                columns[column] = {"Description": f"{detail.description}. {detail.citation}.", **unit}
     for scale, scale_info in SCALES.items():
         how = f"computed from masks, not rated. {scale_info.rule} {scale_info.citation}."
         columns[str(scale)] = {
@@ -156,8 +158,14 @@ def measures_table(records: Sequence[Mapping[str, Any]]) -> tuple[Columns, list[
             for part in (*Marker, "total"):
                 what = "all markers" if part == "total" else MARKERS[Marker(part)].name
                 columns[f"{prefix}{_z_column(part)}"] = {"Description": f"Z score of the {kind} of {what}; reference: {', '.join(names)}"}
+            columns[f"markers_in_{prefix}total"] = {"Description": f"Markers of which {prefix}total is made, joined by +"}
+        columns["reference_cohort"] = {"Description": "Reference cohort of this session's Z scores"}
     columns["qc_status"] = {"Description": "Worst of the session's quality checks", "Levels": dict(QC_LEVELS)}
     columns["software_version"] = {"Description": "Version of smallvessel that measured this session"}
+    columns["networks"] = {
+        "Description": "Networks that measured this session, each with its version, the SHA-256 of its weights and, where it has operating "
+        "points, their hash; only volumes and counts of the same networks are comparable"
+    }
     if any("reviews" in record for record in records):
         columns["reviewed_by"] = {"Description": "Who reviewed the lesions; n/a for a session as it was measured"}
     rows = [tuple(_text(values.get(column)) for column in columns) for values in map(_table_values, records)]
@@ -167,14 +175,21 @@ def measures_table(records: Sequence[Mapping[str, Any]]) -> tuple[Columns, list[
 def _table_values(record: Mapping[str, Any]) -> dict[str, Any]:
     values = {name: record[name] for name in ("participant_id", "session_id", "icv_ml", "brain_ml")}
     values |= {"sequences": "+".join(record["sequences"]), "qc_status": record["qc"]["status"]}
+    values["reference_cohort"] = record.get("z", {}).get("reference")
     values["software_version"] = record["provenance"]["version"]
+    values["networks"] = describe_networks(record["provenance"]["models"]) or None
     values["reviewed_by"] = ", ".join(dict.fromkeys(review["reviewer"] for review in record.get("reviews", ()))) or None
     for kind, prefix in Z_PREFIX.items():
-        values |= {f"{prefix}{_z_column(part)}": z for part, z in record.get("z", {}).get(kind, {}).items()}
+        zs = record.get("z", {}).get(kind, {})
+        values |= {f"{prefix}{_z_column(part)}": z for part, z in zs.items()}
+        parts = [part for part, z in zs.items() if part != "total" and isinstance(z, float)]
+        values[f"markers_in_{prefix}total"] = "+".join(parts) if isinstance(zs.get("total"), float) else None
     values |= {scale: score.get("value") for scale, score in record.get("scores", {}).items()}
     for marker, info in MARKERS.items():
         found = record["markers"].get(marker, {})
         values |= {f"{info.column}_{name}": found.get(name) for name in ("volume_ml", "count", *RANGES)} | found.get("details", {})
+        if "regions" in found:  # a lesion of which no region is known is rare: the sessions without one have none of them
+            values |= {f"{info.column}_unknown_volume_ml": 0.0, f"{info.column}_unknown_count": 0}
         for region, numbers in found.get("regions", {}).items():
             values |= {f"{info.column}_{_column(region)}_{name}": value for name, value in numbers.items()}
     return values
@@ -222,8 +237,12 @@ def _detail(value: float | int) -> float | int:
 
 def _score_record(score: Score | NotAssessed) -> dict[str, Any]:
     if isinstance(score, NotAssessed):
-        return {"not_assessed": score.reason}
-    record = {"value": score.value, "evidence": score.evidence, "next_grade": score.next_grade}
+        return {"not_assessed": score.reason} | ({"possible": list(score.possible)} if score.possible else {})
+    record: dict[str, Any] = {"value": score.value, "evidence": score.evidence, "next_grade": score.next_grade}
+    if score.to_next is not None:
+        record["to_next"] = round(score.to_next, MM_DECIMALS)
+    if score.lesions:
+        record["lesions"] = list(score.lesions)
     chances = {str(grade): round(chance, CONFIDENCE_DECIMALS) for grade, chance in score.chances.items()}
     return record | ({"chances": chances} if chances else {})
 

@@ -18,13 +18,15 @@ SHAPE = (80, 40, 40)
 GRID = make_grid(SHAPE, (1.0, 1.0, 1.0))
 
 
-def measure(wmh: NDArray[np.bool_], near_ventricle: NDArray[np.bool_] | None = None) -> dict[tuple[str, str], RegionExtent]:
+def measure(
+    wmh: NDArray[np.bool_], near_ventricle: NDArray[np.bool_] | None = None, beyond_mm: float = np.inf
+) -> dict[tuple[str, str], RegionExtent]:
     """Left x < 40; frontal y >= 20, occipital below; the lowest 5 slices are cerebellum, the highest 5 basal ganglia."""
     x, y, z = np.indices(SHAPE)
     lobes = np.where(y >= 20, 1, 4).astype(np.int32)
     mars = np.full(SHAPE, CODES["deep and periventricular white matter"], np.uint8)
     mars[z < 5], mars[z >= 35] = CODES["cerebellum"], CODES["basal ganglia"]
-    ventricle_mm = np.where(np.zeros(SHAPE, bool) if near_ventricle is None else near_ventricle, 5.0, np.inf).astype(np.float32)
+    ventricle_mm = np.where(np.zeros(SHAPE, bool) if near_ventricle is None else near_ventricle, 5.0, beyond_mm).astype(np.float32)
     maps = RegionMaps(mars, np.zeros(SHAPE, np.uint8), ventricle_mm, x >= 40)
     white = np.full(SHAPE, Structure.WHITE_MATTER, np.int32)
     return dict(measure_regions(LabelMap(label_components(wmh)[0], GRID), maps, LabelMap(lobes, GRID, LOBE_NAMES), white))
@@ -55,6 +57,13 @@ def test_small_ones_are_not_focal_and_bands_do_not_count() -> None:
     found = measure(small | band, near_ventricle=band)["frontal", "right"]
     assert found.focal == 0
     assert 3 < found.largest_mm < 5
+
+
+def test_the_outermost_layer_of_a_band_is_no_large_lesion() -> None:
+    halo = block((60, 70), (25, 35), (20, 30))
+    inner = block((60, 68), (25, 35), (20, 30))
+    found = measure(halo, near_ventricle=inner, beyond_mm=6.5)["frontal", "right"]
+    assert (found.focal, found.largest_mm) == (0, 3.0)
 
 
 def test_deep_and_infratentorial_lesions_have_their_own_regions() -> None:

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from phantoms import make_grid
 from smallvessel.config import MeasureSettings
 from smallvessel.markers import Marker
-from smallvessel.measure.extent import WmhExtent, find_worst_slab, measure_extent
+from smallvessel.measure.extent import NO_SLAB, NOWHERE, WmhExtent, find_worst_slab, measure_extent
 from smallvessel.records import Lesion, NotAssessed
 from smallvessel.shapes import label_components
 from smallvessel.structures import Structure
 from smallvessel.volume import LabelMap
 
 SHAPE = (60, 40, 40)
+Point = tuple[float, float, float]
 
 
-def extent(wmh: NDArray[np.bool_], spacing_mm: float = 1.0, below: NDArray[np.bool_] | None = None) -> WmhExtent:
+def extent(
+    wmh: NDArray[np.bool_], spacing_mm: float = 1.0, below: NDArray[np.bool_] | None = None, rotation_deg: Point = (0.0, 0.0, 0.0)
+) -> WmhExtent:
     """Extent beside a ventricle that fills x < 10."""
     structures = np.full(SHAPE, Structure.WHITE_MATTER, np.int32)
     structures[:10] = Structure.LATERAL_VENTRICLE
-    grid = make_grid(SHAPE, (spacing_mm,) * 3)
+    grid = make_grid(SHAPE, (spacing_mm,) * 3, rotation_deg=rotation_deg)
     nowhere = np.zeros(SHAPE, bool)
     found = measure_extent(LabelMap(label_components(wmh)[0], grid), structures, nowhere if below is None else below, MeasureSettings())
     assert isinstance(found, WmhExtent)
@@ -35,6 +40,14 @@ def block(x: tuple[int, int], y: tuple[int, int] = (5, 35), z: tuple[int, int] =
     return mask
 
 
+@st.composite
+def boxes(draw: st.DrawFn) -> NDArray[np.bool_]:
+    """A block of WMH somewhere in the white matter, often at the ventricle."""
+    low = draw(st.integers(10, 16)), draw(st.integers(0, 30)), draw(st.integers(0, 30))
+    x, y, z = ((start, start + draw(st.integers(1, 14))) for start in low)
+    return block(x, y, z)
+
+
 @pytest.mark.parametrize(("voxels", "spacing_mm", "rim_mm"), [(7, 0.7, 4.9), (6, 0.85, 5.1), (1, 1.0, 1.0), (9, 1.0, 9.0)])
 def test_a_rim_is_as_thick_as_its_voxels(voxels: int, spacing_mm: float, rim_mm: float) -> None:
     found = extent(block((10, 10 + voxels)), spacing_mm)
@@ -43,22 +56,57 @@ def test_a_rim_is_as_thick_as_its_voxels(voxels: int, spacing_mm: float, rim_mm:
     assert 0.1 < found.covered < 0.9
 
 
-def test_a_cap_does_not_make_the_rim_thick() -> None:
+def test_a_cap_does_not_make_the_rim_thick_alone_or_with_a_lining() -> None:
     cap = block((10, 18), (5, 8), (5, 8))
+    assert (extent(cap).touches, extent(cap).rim_mm) == (True, 0.0)
     assert extent(block((10, 12)) | cap).rim_mm == pytest.approx(2.0, abs=0.5)
+
+
+@given(boxes(), boxes())
+@settings(max_examples=40, deadline=None)
+def test_more_disease_never_makes_the_rim_thinner(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> None:
+    before, after = extent(first), extent(first | second)
+    assert after.rim_mm >= before.rim_mm
+    assert after.touches >= before.touches
+    assert after.covered >= before.covered
+
+
+@given(st.tuples(*[st.floats(-30, 30)] * 3))
+@settings(max_examples=20, deadline=None)
+def test_sizes_at_a_limit_do_not_hang_on_how_the_grid_is_turned(rotation_deg: Point) -> None:
+    rim = extent(block((10, 20)), rotation_deg=rotation_deg)
+    assert (rim.rim_mm, rim.deep_mm) == (10.0, 0.0)
+    assert extent(block((10, 15)), rotation_deg=rotation_deg).rim_mm == 5.0
+    for length in (10, 25):
+        assert extent(block((30, 30 + length), (10, 11), (10, 11)), rotation_deg=rotation_deg).deep_mm == length
 
 
 def test_what_does_not_touch_is_deep_and_so_is_what_leaves_the_reach() -> None:
     apart = extent(block((30, 36), (10, 11), (10, 11)))
-    assert (apart.rim_mm, apart.covered, apart.deep_mm) == pytest.approx((0.0, 0.0, 6.0))
+    assert (apart.touches, apart.rim_mm, apart.covered, apart.deep_mm) == (False, 0.0, 0.0, 6.0)
     confluent = extent(block((10, 30), (10, 11), (10, 11)))
-    assert confluent.rim_mm > 10
+    assert confluent.touches
     assert confluent.deep_mm == pytest.approx(10.0)
+
+
+@pytest.mark.parametrize(("thickness", "deep_mm"), [(9, 0.0), (10, 0.0), (11, 2.0), (15, 10.0)])
+def test_the_outermost_layer_of_a_halo_is_no_large_deep_lesion(thickness: int, deep_mm: float) -> None:
+    assert extent(block((10, 10 + thickness))).deep_mm == pytest.approx(deep_mm)
 
 
 def test_lesions_of_brainstem_and_cerebellum_take_no_part() -> None:
     lesion = block((30, 36), (10, 12), (10, 12))
-    assert extent(lesion, below=lesion) == extent(np.zeros(SHAPE, bool)) == WmhExtent(0.0, 0.0, 0.0)
+    assert extent(lesion, below=lesion) == extent(np.zeros(SHAPE, bool)) == NOWHERE
+
+
+def test_the_lesions_at_the_ventricles_and_the_largest_deep_one_are_named() -> None:
+    rim, far, small = block((10, 13)), block((30, 42), (6, 9), (6, 9)), block((30, 33), (25, 27), (25, 27))
+    labels, _ = label_components(rim | far | small)
+    found = extent(rim | far | small)
+    assert found.touching == (labels[11, 20, 20],)
+    assert found.largest_deep == (labels[35, 7, 7],)
+    alone = extent(block((10, 30), (10, 11), (10, 11)))
+    assert alone.touching == alone.largest_deep == (1,)
 
 
 def test_without_ventricles_there_is_no_rim() -> None:
@@ -84,6 +132,20 @@ def test_spaces_are_counted_in_the_slab_and_hemisphere_with_most() -> None:
         labels[x, 5, z] = label
         lesions.append(Lesion(Marker.EPVS, label, 1.0, 1.0, (0.0, 0.0, 0.0), region, None, side, 0.9))
     spaces = LabelMap(labels, make_grid(SHAPE, (1.0, 1.0, 1.0)))
-    assert find_worst_slab(spaces, lesions, "basal ganglia") == (1, 2, 3, 4, 5, 6)
-    assert find_worst_slab(spaces, lesions, "centrum semiovale") == (11,)
-    assert find_worst_slab(spaces, lesions, "midbrain") == ()
+    middle_mm = spaces.grid.world(np.array([[29.5, 19.5, 12.0]]))[0, 2]
+    slab = find_worst_slab(spaces, lesions, "basal ganglia")
+    assert (slab.labels, slab.side) == ((1, 2, 3, 4, 5, 6), "left")
+    assert slab.z_mm == pytest.approx(middle_mm)
+    assert find_worst_slab(spaces, lesions, "centrum semiovale").labels == (11,)
+    assert find_worst_slab(spaces, lesions, "midbrain") == NO_SLAB
+
+
+def test_a_slab_never_holds_two_thick_slices() -> None:
+    labels = np.zeros(SHAPE, np.int32)
+    lesions = []
+    for label, start in enumerate([10] * 8 + [15] * 8, start=1):  # two slices of 5 mm with eight spaces each
+        labels[3 * label, 5, start : start + 5] = label
+        lesions.append(Lesion(Marker.EPVS, label, 5.0, 5.0, (0.0, 0.0, 0.0), "basal ganglia", None, "left", 0.9))
+    spaces = LabelMap(labels, make_grid(SHAPE, (1.0, 1.0, 1.0)))
+    assert len(find_worst_slab(spaces, lesions, "basal ganglia", slice_mm=5.0).labels) == 8
+    assert len(find_worst_slab(spaces, lesions, "basal ganglia").labels) == 16

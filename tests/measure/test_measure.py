@@ -15,7 +15,8 @@ from scenes import scene, scene_anatomy, scene_grid, segmentation_of
 from smallvessel.config import MeasureSettings, PeriventricularRule
 from smallvessel.markers import Marker
 from smallvessel.measure import measure_session
-from smallvessel.records import Lesion, MarkerMeasures, Measurements, NotAssessed, Prepared, Segmentation
+from smallvessel.records import Lesion, MarkerMeasures, Measurements, NotAssessed, Prepared, Score, Segmentation
+from smallvessel.scales import Scale
 from smallvessel.structures import STRUCTURES, Structure
 from smallvessel.volume import Grid
 
@@ -143,3 +144,40 @@ def test_order_and_direction_of_axes_change_nothing(orientation: str) -> None:
         rows.append(sorted(describe(one) for one in found.lesions))
     assert len(rows[0]) == 5
     assert rows[0] == rows[1]
+
+
+def test_without_any_marker_every_score_says_why_and_what_is_possible() -> None:
+    reason = NotAssessed("no network")
+    found = measure_session(PREPARED, Segmentation(dict.fromkeys(Marker, reason)), MeasureSettings())
+    assert found.lesions == ()
+    assert set(found.scores) == set(Scale)
+    assert all(isinstance(score, NotAssessed) for score in found.scores.values())
+    assert "0 to 4 is possible" in str(found.scores[Scale.SVD_TOTAL])
+    nothing = measure_session(PREPARED, segmentation_of(PREPARED, {}), MeasureSettings())
+    assert all(isinstance(score, Score) and score.value == 0 for score in nothing.scores.values())
+
+
+def test_the_numbers_behind_scores_are_columns() -> None:
+    found = measure({Marker.WMH: beam(GRID, 7.0, 20.0), Marker.EPVS: np.zeros(GRID.shape, np.bool_)})
+    details = of(found, Marker.WMH).details
+    assert details["wmh_deep_diameter_mm"] > 0
+    assert 0 < details["wmh_rim_covered"] < 0.1
+    assert details["wmh_rim_mm"] == 0, "it covers less than 1 cm2"
+    deep = found.scores[Scale.FAZEKAS_DEEP]
+    assert isinstance(deep, Score)
+    assert deep.lesions == (1,)
+    assert of(found, Marker.EPVS).details == {"epvs_basal_ganglia_slab_count": 0, "epvs_centrum_semiovale_slab_count": 0}
+
+
+@pytest.mark.parametrize(("number", "grade"), [(1, 1), (10, 1), (11, 2)])
+def test_ten_spaces_of_the_basal_ganglia_are_grade_1_and_eleven_grade_2(number: int, grade: int) -> None:
+    nucleus = np.argwhere((PREPARED.anatomy.structures.data == Structure.PUTAMEN) & ~PREPARED.anatomy.right.data)
+    level = np.bincount(nucleus[:, 2]).argmax()
+    spaces = np.zeros(GRID.shape, np.bool_)
+    for x, y, z in nucleus:
+        if x % 2 == 0 and y % 2 == 0 and z in (level, level - 2) and np.count_nonzero(spaces) < number:
+            spaces[x, y, z] = True
+    assert np.count_nonzero(spaces) == number
+    found = measure({Marker.EPVS: spaces}).scores[Scale.EPVS_BASAL_GANGLIA]
+    assert isinstance(found, Score)
+    assert found.value == grade

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from smallvessel.markers import Marker
 from smallvessel.measure.arwmc import ARWMC_REGIONS, SIDES, RegionExtent
-from smallvessel.measure.extent import WmhExtent
+from smallvessel.measure.extent import Slab, WmhExtent
 from smallvessel.measure.scores import Evidence, score_session
-from smallvessel.records import MarkerMeasures, NotAssessed, Score
+from smallvessel.records import Lesion, MarkerMeasures, NotAssessed, Score
 from smallvessel.scales import SCALES, Scale
 
 REGIONS = {
@@ -45,9 +45,10 @@ def evidence(
         Marker.EPVS: measures(Marker.EPVS, **(spaces or {})),
         Marker.CMB: measures(Marker.CMB, **(cmb or {})),
     }
-    worst = {region: (spaces or {}).get(region.replace(" ", "_"), 0) for region in REGIONS[Marker.EPVS]}
+    most = {region: (spaces or {}).get(region.replace(" ", "_"), 0) for region in REGIONS[Marker.EPVS]}
+    worst = {region: Slab(tuple(range(1, n + 1)), "left" if n else "", 21.4) for region, n in most.items()}
     regions = {(region, side): NOTHING for region in ARWMC_REGIONS for side in SIDES} | (wmh_regions or {})
-    return Evidence(markers, WmhExtent(rim_mm, 0.3 if rim_mm else 0.0, deep_mm), regions, worst)
+    return Evidence(markers, WmhExtent(rim_mm > 0, rim_mm, 0.3 if rim_mm else 0.0, deep_mm), regions, worst)
 
 
 def value(scale: Scale, of: Evidence) -> int:
@@ -137,9 +138,78 @@ def test_a_sum_with_a_part_missing_says_what_is_possible() -> None:
     found = evidence(deep_mm=12.0, lacunes={"deep": 1})
     scores = score_session(replace(found, markers={**found.markers, Marker.CMB: MISSING}))
     assert scores[Scale.CMB_BAND] is MISSING
-    assert scores[Scale.SVD_TOTAL] == NotAssessed("CMB not assessed; 2 to 3 is possible")
-    assert scores[Scale.SVD_MODIFIED] == NotAssessed("CMB not assessed; 1 to 3 is possible")
-    assert scores[Scale.FAZEKAS_DEEP] == Score(2, "largest deep WMH 12.0 mm", "grade 3 from 25 mm")
+    assert scores[Scale.SVD_TOTAL] == NotAssessed("CMB not assessed; 2 to 3 is possible", (2, 3))
+    assert scores[Scale.SVD_MODIFIED] == NotAssessed("CMB not assessed; 1 to 3 is possible", (1, 3))
+    deep = "largest deep WMH 12.0 mm; deep volume 0.00 mL"
+    assert scores[Scale.FAZEKAS_DEEP] == Score(2, deep, "grade 3 from 25 mm, 13.0 mm more", to_next=13.0)
+
+
+@given(st.sampled_from(list(Marker)), st.integers(0, 12), st.integers(0, 12), st.integers(0, 45))
+def test_what_is_possible_holds_once_the_missing_part_is_known(missing: Marker, lacunes: int, cmb: int, spaces: int) -> None:
+    known = evidence(rim_mm=12.0 if spaces > 20 else 0.0, lacunes={"deep": lacunes}, cmb={"lobar": cmb}, spaces={"basal_ganglia": spaces})
+    unknown = replace(known, markers={**known.markers, missing: MISSING})
+    if missing is Marker.WMH:
+        unknown = replace(unknown, wmh=MISSING)
+    whole, partly = score_session(known), score_session(unknown)
+    for scale, info in SCALES.items():
+        before, after = partly[scale], whole[scale]
+        assert isinstance(before, NotAssessed) == (missing in info.needs)
+        if isinstance(before, NotAssessed) and before.possible is not None:
+            assert isinstance(after, Score)
+            assert before.possible[0] <= after.value <= before.possible[1] <= info.highest
+
+
+@pytest.mark.parametrize(
+    ("found", "scale", "to_next", "said"),
+    [
+        (evidence(rim_mm=4.0), Scale.FAZEKAS_PERIVENTRICULAR, 1.0, "grade 2 from 5 mm, 1.0 mm more"),
+        (evidence(rim_mm=10.0), Scale.FAZEKAS_PERIVENTRICULAR, None, "highest grade"),
+        (evidence(), Scale.FAZEKAS_DEEP, None, "grade 1 with any"),
+        (evidence(spaces={"basal_ganglia": 9}), Scale.EPVS_BASAL_GANGLIA, 2.0, "grade 2 from 11, 2 more"),
+        (evidence(), Scale.EPVS_MIDBRAIN, 1.0, "grade 1 from 1, 1 more"),
+        (evidence(cmb={"lobar": 10}), Scale.CMB_BAND, None, "highest grade"),
+        (
+            evidence(deep_mm=12.0, cmb={"lobar": 1}, spaces={"basal_ganglia": 9}),
+            Scale.SVD_TOTAL,
+            None,
+            "a point more with 1 more lacune or 2 more basal ganglia EPVS",
+        ),
+        (evidence(lacunes={"deep": 6}, cmb={"lobar": 1}), Scale.SVD_AMENDED, None, "a point more with more WMH"),
+    ],
+)
+def test_the_way_to_the_next_grade(found: Evidence, scale: Scale, to_next: float | None, said: str) -> None:
+    score = score_session(found)[scale]
+    assert isinstance(score, Score)
+    assert score.to_next == pytest.approx(to_next)
+    assert score.next_grade == said
+
+
+def test_a_score_names_the_lesions_that_decided_it() -> None:
+    bleeds = tuple(Lesion(Marker.CMB, label, 9.0, 3.0, (0.0, 0.0, 0.0), "lobar", None, "left", 0.9) for label in (1, 2))
+    space = Lesion(Marker.EPVS, 7, 9.0, 3.0, (0.0, 0.0, 0.0), "midbrain", None, "left", 0.9)
+    of = replace(
+        evidence(cmb={"lobar": 2}, spaces={"basal_ganglia": 3, "midbrain": 1}),
+        wmh=WmhExtent(True, 6.0, 0.3, 12.0, touching=(1, 4), largest_deep=(2,)),
+        lesions=(*bleeds, space),
+    )
+    scores = score_session(of)
+    named = {scale: score.lesions for scale, score in scores.items() if isinstance(score, Score) and score.lesions}
+    assert named == {
+        Scale.FAZEKAS_PERIVENTRICULAR: (1, 4),
+        Scale.FAZEKAS_DEEP: (2,),
+        Scale.EPVS_BASAL_GANGLIA: (1, 2, 3),
+        Scale.EPVS_MIDBRAIN: (7,),
+        Scale.CMB_BAND: (1, 2),
+    }
+    ganglia = scores[Scale.EPVS_BASAL_GANGLIA]
+    assert isinstance(ganglia, Score)
+    assert "(left, around z = 21 mm)" in ganglia.evidence
+
+
+def test_the_caa_score_says_what_siderosis_could_add() -> None:
+    score = score_session(evidence(cmb={"lobar": 5}))[Scale.CAA_PARTIAL]
+    assert isinstance(score, Score)
+    assert score.evidence == "lobar CMB 2; 2 to 4 of 6 with siderosis"
 
 
 def test_nothing_assessed_gives_no_score() -> None:
@@ -178,10 +248,41 @@ def test_a_lesion_more_never_lowers_a_score(
 
 
 def test_a_score_says_how_likely_its_neighbours_are() -> None:
-    of = replace(evidence(cmb={"lobar": 4}), cmb_chances=np.array([0, 0, 0, 0.2, 0.5, 0.3]))
+    of = replace(evidence(cmb={"lobar": 4}), count_chances={(Marker.CMB, ""): np.array([0, 0, 0, 0.2, 0.5, 0.3])})
     score = score_session(of)[Scale.CMB_BAND]
     assert isinstance(score, Score)
     assert score.chances == pytest.approx({0: 0.0, 1: 0.7, 2: 0.3})
     plain = score_session(evidence(cmb={"lobar": 4}))[Scale.CMB_BAND]
     assert isinstance(plain, Score)
     assert plain.chances == {}
+
+
+@pytest.mark.parametrize("scale", [scale for scale, info in SCALES.items() if info.limits])
+def test_grades_begin_where_the_table_of_scales_says(scale: Scale) -> None:
+    info = SCALES[scale]
+    assert len(info.limits) == info.highest
+    place = {Scale.EPVS_BASAL_GANGLIA: "basal_ganglia", Scale.EPVS_CENTRUM_SEMIOVALE: "centrum_semiovale", Scale.EPVS_MIDBRAIN: "midbrain"}
+    for grade, limit in enumerate(info.limits, start=1):
+        if info.unit == "mm":
+            is_rim = scale is Scale.FAZEKAS_PERIVENTRICULAR
+            sizes_mm = max(limit, 0.1), max(limit - 0.1, 0.0)
+            at, below = (evidence(rim_mm=size_mm) if is_rim else evidence(deep_mm=size_mm) for size_mm in sizes_mm)
+        elif scale is Scale.CMB_BAND:
+            at, below = (evidence(cmb={"lobar": int(number)}) for number in (limit, limit - 1))
+        else:
+            at, below = (evidence(spaces={place[scale]: int(number)}) for number in (limit, limit - 1))
+        assert (value(scale, at), value(scale, below)) == (grade, grade - 1)
+
+
+def test_a_burden_score_says_how_likely_every_sum_is() -> None:
+    sure_wmh = evidence(rim_mm=12.0, lacunes={"deep": 1}, cmb={"lobar": 1}, spaces={"basal_ganglia": 9})
+    chances = {(Marker.LACUNE, ""): np.array([0.4, 0.6]), (Marker.CMB, ""): np.array([0.1, 0.8, 0.1])}
+    slab = {"basal ganglia": np.array([*[0.0] * 9, 0.75, 0.0, 0.25])}  # nine or eleven
+    score = score_session(replace(sure_wmh, count_chances=chances, slab_chances=slab))[Scale.SVD_TOTAL]
+    assert isinstance(score, Score)
+    assert score.value == 3
+    assert score.chances == pytest.approx({1: 0.03, 2: 0.325, 3: 0.51, 4: 0.135})
+    assert sum(score.chances.values()) == pytest.approx(1)
+    unknown = score_session(replace(sure_wmh, slab_chances=slab))[Scale.SVD_TOTAL]
+    assert isinstance(unknown, Score)
+    assert unknown.chances == {}

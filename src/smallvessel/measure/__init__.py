@@ -12,18 +12,25 @@ from numpy.typing import NDArray
 from ..config import MeasureSettings
 from ..markers import Marker
 from ..participants import UNKNOWN, Traits
-from ..records import NO_REFERENCE, Lesion, MarkerMap, MarkerMeasures, Measurements, NotAssessed, Prepared, Segmentation
+from ..records import NO_REFERENCE, Lesion, MarkerMap, MarkerMeasures, Measurements, Native, NotAssessed, Prepared, Segmentation
 from ..reference import Reference
+from ..scales import MARS_REGIONS
+from ..volume import Grid
 from .arwmc import RegionExtent, measure_regions
 from .burden import score_burden
-from .details import measure_details
-from .extent import WmhExtent, find_worst_slab, measure_extent
+from .details import count_definite, measure_details
+from .extent import Slab, WmhExtent, find_worst_slab, measure_extent
 from .lesions import measure_lesions, structure_volumes_ml, sum_marker
-from .regions import CODES, EPVS_REGIONS, MARS_REGIONS, RegionMaps, map_regions
+from .regions import CODES, EPVS_REGIONS, RegionMaps, map_regions, region_names
 from .scores import Evidence, score_session
 from .uncertainty import count_chances, count_range, volume_range_ml
 
 __all__ = ["measure_session"]
+
+SLAB_REGIONS = ("basal ganglia", "centrum semiovale")
+"""Those whose perivascular spaces are graded by the slab with most."""
+DEEP_GREY = ("basal ganglia", "thalamus")
+"""WMH there are no deep white matter lesions, and do not count for Fazekas (STRIVE reports them apart)."""
 
 
 def measure_session(
@@ -66,21 +73,43 @@ def measure_session(
         found = measure_lesions(result, maps, settings)
         mine = [one.lesion for one in found]
         total = sum_marker(marker, found, settings)
-        markers[marker] = replace(total, details=measure_details(result.labels, mine, marker), **_ranges(result, total.volume_ml))
+        details = measure_details(result.labels, mine, marker)
+        if marker is Marker.CMB and result.errors is not None:
+            details |= count_definite(result.confidence, result.errors)
+        markers[marker] = replace(total, details=details, **_ranges(result, total.volume_ml))
         lesions.extend(mine)
     icv: float | NotAssessed = anatomy.intracranial.volume_ml
     if prepared.brain_extracted:
         icv = NotAssessed("the input is brain-extracted: the space between brain and skull is not in the image")
-    scores = score_session(_gather_evidence(prepared, segmentation, maps, markers, lesions, settings))
+    evidence = _gather_evidence(prepared, segmentation, maps, markers, lesions, settings)
     return Measurements(
         icv_ml=icv,
         brain_ml=anatomy.brain.volume_ml,
         structure_ml=structure_volumes_ml(anatomy.structures.data, anatomy.right.data, prepared.grid),
-        markers=markers,
+        markers={marker: _with_geometry(found, evidence) for marker, found in markers.items()},
         lesions=tuple(lesions),
-        scores=scores,
+        scores=score_session(evidence),
         burden=score_burden(markers, icv, reference, z_over_assessed, traits) if reference else NotAssessed(NO_REFERENCE),
     )
+
+
+def _with_geometry(found: MarkerMeasures | NotAssessed, evidence: Evidence) -> MarkerMeasures | NotAssessed:
+    """The numbers that scores rest on, beside a marker's others."""
+    if isinstance(found, NotAssessed):
+        return found
+    geometry: dict[str, float | int] = {}
+    if found.marker is Marker.WMH and isinstance(evidence.wmh, WmhExtent):
+        extent = evidence.wmh
+        geometry = {"wmh_rim_mm": extent.rim_mm, "wmh_rim_covered": extent.covered, "wmh_deep_diameter_mm": extent.deep_mm}
+    if found.marker is Marker.EPVS:
+        geometry = {f"epvs_{region.replace(' ', '_')}_slab_count": len(evidence.worst_slab[region].labels) for region in SLAB_REGIONS}
+    return replace(found, details={**found.details, **geometry})
+
+
+def _height_mm(native: Native, grid: Grid) -> float:
+    """Height of a sequence's voxels along the third axis of the analysis grid."""
+    up = grid.affine[:3, 2] / np.linalg.norm(grid.affine[:3, 2])
+    return float(np.abs(up @ native.reference_from_native.matrix[:3, :3] @ native.grid.affine[:3, :3]).max())
 
 
 def _ranges(found: MarkerMap, volume_ml: float) -> dict[str, Any]:
@@ -107,21 +136,25 @@ def _gather_evidence(
     if isinstance(wmh, NotAssessed):
         extent = wmh
     else:
-        infratentorial = np.isin(maps.mars, [CODES[name] for name, group in MARS_REGIONS.items() if group == "infratentorial"])
+        names = [name for name, group in MARS_REGIONS.items() if group == "infratentorial" or name in DEEP_GREY]
+        elsewhere = np.isin(maps.mars, [CODES[name] for name in names])
         structures = prepared.anatomy.structures.data
-        extent = measure_extent(wmh.labels, structures, infratentorial, settings)
+        extent = measure_extent(wmh.labels, structures, elsewhere, settings)
         wmh_regions = measure_regions(wmh.labels, maps, prepared.anatomy.lobes, structures)
-    worst_slab: dict[str, int] = {}
+    worst_slab: dict[str, Slab] = {}
     slab_chances: dict[str, NDArray[np.float64]] = {}
     if not isinstance(spaces, NotAssessed):
         mine = [lesion for lesion in lesions if lesion.marker is Marker.EPVS]
+        slice_mm = _height_mm(prepared.native[spaces.native_sequence], prepared.grid)
         for region in EPVS_REGIONS:
-            slab = find_worst_slab(spaces.labels, mine, region)
-            worst_slab[region] = len(slab)
+            slab = worst_slab[region] = find_worst_slab(spaces.labels, mine, region, slice_mm)
             if spaces.errors is not None:
-                slab_chances[region] = count_chances([spaces.confidence[label - 1] for label in slab], spaces.errors)
-    bleeds = segmentation.markers[Marker.CMB]
-    cmb_chances = None
-    if isinstance(bleeds, MarkerMap) and bleeds.errors is not None:
-        cmb_chances = count_chances(bleeds.confidence, bleeds.errors)
-    return Evidence(markers, extent, wmh_regions, worst_slab, slab_chances, cmb_chances)
+                slab_chances[region] = count_chances([spaces.confidence[label - 1] for label in slab.labels], spaces.errors)
+    chances: dict[tuple[Marker, str], NDArray[np.float64]] = {}
+    for marker in (Marker.LACUNE, Marker.CMB):
+        found = segmentation.markers[marker]
+        if isinstance(found, MarkerMap) and found.errors is not None:
+            for region in ("", *region_names(marker)):
+                of = [one.confidence for one in lesions if one.marker is marker and region in ("", one.region)]
+                chances[marker, region] = count_chances(of, found.errors)
+    return Evidence(markers, extent, wmh_regions, worst_slab, slab_chances, chances, tuple(lesions))

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..scales import MARS_REGIONS
 from ..shapes import component_boxes, diameter_mm, label_components
 from ..structures import Structure
-from ..volume import LabelMap
-from .regions import CODES, MARS_REGIONS, RegionMaps
+from ..volume import Grid, LabelMap
+from .regions import CODES, RegionMaps
 
 FOCAL_MM = 5.0
 """Changes from this size on are rated (Wahlund et al. 2001, 10.1161/01.STR.32.6.1318)."""
@@ -40,7 +42,7 @@ class RegionExtent:
     focal : int
         Parts of 5 mm or more.
     largest_mm : float
-        Diameter of the largest part, 0 without any.
+        Diameter of the largest part, 0 without any; of what leaves the band along the ventricles at most twice the distance from it.
     share : float
         Of the region that is WMH, 0 to 1.
     """
@@ -72,18 +74,24 @@ def measure_regions(
     region[np.isin(maps.mars, [CODES[name] for name, group in MARS_REGIONS.items() if group == "infratentorial"])] = code["infratentorial"]
     band = (maps.ventricle_mm <= BAND_MM) & (region != code["infratentorial"])
     lesions = (wmh.data > 0) & ~band
+    of_band = np.isin(wmh.data, np.unique(wmh.data[band & (wmh.data > 0)])) & lesions
+    beyond_mm = np.where(of_band, maps.ventricle_mm - BAND_MM, np.inf)
     tissue = np.isin(structures, (Structure.WHITE_MATTER, Structure.CEREBELLAR_WHITE, Structure.BRAINSTEM)) | (region == code[GANGLIA])
     found = {}
     for side in SIDES:
         half = maps.right if side == "right" else ~maps.right
         for name, number in code.items():
             here = half & (region == number)
-            found[name, side] = _measure_part(lesions & here, int(np.count_nonzero(tissue & here)), wmh)
+            found[name, side] = _measure_part(lesions & here, int(np.count_nonzero(tissue & here)), beyond_mm, wmh.grid)
     return found
 
 
-def _measure_part(mask: NDArray[np.bool_], tissue_vox: int, wmh: LabelMap) -> RegionExtent:
+def _measure_part(mask: NDArray[np.bool_], tissue_vox: int, beyond_mm: NDArray[np.floating[Any]], grid: Grid) -> RegionExtent:
     labels, _ = label_components(mask)
-    sizes_mm = [diameter_mm(np.argwhere(labels[box] == label), wmh.grid) for label, box in component_boxes(labels, 0)]
+    sizes_mm = []
+    for label, box in component_boxes(labels, 0):
+        inside = labels[box] == label
+        # the outermost layer of a thick band is no large lesion: what leaves the band is as large as it is far from it, to both sides
+        sizes_mm.append(min(diameter_mm(np.argwhere(inside), grid), 2 * float(beyond_mm[box][inside].max())))
     share = min(float(np.count_nonzero(mask)) / tissue_vox, 1.0) if tissue_vox else 0.0
     return RegionExtent(sum(size_mm >= FOCAL_MM for size_mm in sizes_mm), max(sizes_mm, default=0.0), share)

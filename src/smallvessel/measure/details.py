@@ -1,15 +1,22 @@
-"""Numbers beside volume and count: how confluent WMH are, how large microbleeds are (the table of them is in ``scales.py``)."""
+"""Numbers beside volume and count: how confluent WMH are, where lacunes and microbleeds are (the table of them is in ``scales.py``)."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+
+import numpy as np
 
 from ..markers import Marker
-from ..records import Lesion
-from ..scales import BOMBS_LIMIT_MM, DETAILS
+from ..records import ExpectedErrors, Lesion
+from ..scales import BOMBS_LIMIT_MM, DETAILS, MARS_REGIONS, WMH_VOLUME_LIMITS_ML, mars_column
 from ..shapes import component_boxes, surface_mm2
 from ..volume import LabelMap
+from .uncertainty import lesion_chances
+
+DEFINITE = 0.5
+"""Expected chance from which a microbleed is called definite. Own choice."""
 
 
 def measure_details(labels: LabelMap, lesions: Iterable[Lesion], marker: Marker) -> dict[str, float | int]:
@@ -22,24 +29,39 @@ def measure_details(labels: LabelMap, lesions: Iterable[Lesion], marker: Marker)
     lesions : iterable of Lesion
         Those of the same label map.
     """
+    lesions = tuple(lesions)
     if marker is Marker.WMH:
-        return {"wmh_confluency": sum_confluency(labels)}
-    if marker is not Marker.CMB:
+        confluency = measure_confluency(labels)
+        largest = max(lesions, key=lambda lesion: lesion.volume_mm3, default=None)
+        return {
+            "wmh_confluency": sum(confluency.values(), 0.0),
+            "wmh_largest_confluency": 0.0 if largest is None else confluency[largest.label],
+            "wmh_volume_grade": bisect_right(WMH_VOLUME_LIMITS_ML, sum(lesion.volume_mm3 for lesion in lesions) / 1000.0),
+        }
+    if marker is Marker.EPVS:
         return {}
-    counts = dict.fromkeys((name for name, info in DETAILS.items() if info.marker is Marker.CMB), 0)
-    for lesion in lesions:
-        name = f"cmb_{lesion.region}_{'below' if lesion.diameter_mm < BOMBS_LIMIT_MM else 'from'}_5mm_count"
-        if name in counts:
-            counts[name] += 1
+    counts = {mars_column(marker, region): sum(lesion.mars_region == region for lesion in lesions) for region in MARS_REGIONS}
+    if marker is Marker.CMB:
+        counts |= dict.fromkeys((name for name in DETAILS if name.endswith("5mm_count")), 0)
+        for lesion in lesions:
+            name = f"cmb_{lesion.region}_{'below' if lesion.diameter_mm < BOMBS_LIMIT_MM else 'from'}_5mm_count"
+            if name in counts:
+                counts[name] += 1
     return dict(counts)
 
 
-def sum_confluency(labels: LabelMap) -> float:
-    """Sum over lesions of (S^3 / (36 pi V^2))^(1/3) - 1, none below 0; PMC5843991."""
+def count_definite(confidence: Sequence[float], errors: ExpectedErrors) -> dict[str, float | int]:
+    """Microbleeds that are probably ones, and those that are not, by column."""
+    definite = int(np.count_nonzero(lesion_chances(confidence, errors) >= DEFINITE))
+    return {"cmb_definite_count": definite, "cmb_possible_count": len(confidence) - definite}
+
+
+def measure_confluency(labels: LabelMap) -> dict[int, float]:
+    """Of each lesion (S^3 / (36 pi V^2))^(1/3) - 1, none below 0; the sum over lesions is the confluency sum score, PMC5843991."""
     voxel_mm = float(labels.grid.spacing_mm.mean())
-    total = 0.0
+    found = {}
     for label, box in component_boxes(labels.data, 0):
         inside = labels.data[box] == label
         volume_mm3 = float(inside.sum()) * voxel_mm**3
-        total += max(surface_mm2(inside, voxel_mm) / (36 * math.pi * volume_mm3**2) ** (1 / 3) - 1, 0.0)
-    return total
+        found[label] = max(surface_mm2(inside, voxel_mm) / (36 * math.pi * volume_mm3**2) ** (1 / 3) - 1, 0.0)
+    return found

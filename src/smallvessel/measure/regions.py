@@ -15,27 +15,14 @@ from scipy.spatial import cKDTree
 from ..config import MeasureSettings, PeriventricularRule
 from ..markers import Marker
 from ..records import Anatomy
+from ..scales import MARS_REGIONS
 from ..shapes import Box, distance_mm, grow, midline_plane_mm, place, plane_distance_mm, small_components, widen
 from ..structures import Structure
 from ..volume import Grid
 
-MARS_REGIONS: dict[str, str] = {
-    "brainstem": "infratentorial",
-    "cerebellum": "infratentorial",
-    "basal ganglia": "deep",
-    "thalamus": "deep",
-    "internal capsule": "deep",
-    "external capsule": "deep",
-    "corpus callosum": "deep",
-    "deep and periventricular white matter": "deep",
-    "frontal": "lobar",
-    "parietal": "lobar",
-    "temporal": "lobar",
-    "occipital": "lobar",
-    "insula": "lobar",
-}
-"""The 13 regions of the Microbleed Anatomical Rating Scale and their groups (Gregoire et al. 2009, Neurology 73:1759).
-The code of a region in our maps is its place in this table, from 1."""
+LACUNE_GROUPS = MARS_REGIONS | {"deep and periventricular white matter": "lobar", "corpus callosum": "lobar"}
+"""Lacunes of the centrum semiovale are lobar (Pasi et al. 2017, 10.1212/WNL.0000000000004007, as Tsai et al. 2018, PMC5971000, use it;
+the former was not read); microbleeds there are deep by MARS."""
 CODES = {name: code for code, name in enumerate(MARS_REGIONS, start=1)}
 NAMES = ("unknown", *MARS_REGIONS)
 
@@ -293,4 +280,5 @@ def region_of(marker: Marker, maps: RegionMaps, box: Box, inside: NDArray[np.boo
         code = vote(maps.epvs, box, inside)
         return (EPVS_REGIONS[code - 1] if code else "other"), None
     name = NAMES[vote(maps.mars, box, inside)]
-    return MARS_REGIONS.get(name, name), (name if name in MARS_REGIONS else None)
+    groups = LACUNE_GROUPS if marker is Marker.LACUNE else MARS_REGIONS
+    return groups.get(name, name), (name if name in MARS_REGIONS else None)

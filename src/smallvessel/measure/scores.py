@@ -4,27 +4,30 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..markers import Marker
-from ..records import MarkerMeasures, NotAssessed, Score
-from ..scales import Scale
+from ..records import Lesion, MarkerMeasures, NotAssessed, Score
+from ..scales import LACUNE_LIMITS, SCALES, Scale
 from .arwmc import ARWMC_REGIONS, GANGLIA, SIDES, RegionExtent
-from .extent import WmhExtent
+from .extent import Slab, WmhExtent
 from .uncertainty import grade_chances
 
-RIM_LIMITS_MM = (0.0, 5.0, 10.0)
-DEEP_LIMITS_MM = (0.0, 10.0, 25.0)
-"""Fazekas grades 1, 2 and 3 begin here (the first: above it)."""
-EPVS_LIMITS = (1, 11, 21, 41)
 CONFLUENT_MM = 10.0
 DIFFUSE_SHARE = 0.25
 """ARWMC: beginning confluence, and diffuse involvement of a region. Own choices."""
-CMB_LIMITS = (1, 5, 10)
-LACUNE_LIMITS = (1, 3, 6)
+MODIFIED_LIMITS = {Marker.WMH: (3, 5), Marker.CMB: (1, 5)}
+"""Of the modified total burden: Fazekas total, and number of CMB, from which 1 and 2 points are given (Lau et al. 2017,
+10.1212/WNL.0000000000004042, from one source)."""
+AMYLOID_CMB_LIMITS = (2, 5)
+"""Lobar CMB from which the CAA score gives 1 and 2 points (Charidimou et al. 2016, 10.1001/jamaneurol.2016.0832)."""
+
+SIDEROSIS_POINTS = 2
+"""What cortical superficial siderosis, which is not assessed, can add to the CAA score (same source)."""
 
 Scores = dict[Scale, Score | NotAssessed]
 
@@ -40,20 +43,27 @@ class Evidence:
     wmh : WmhExtent or NotAssessed
     wmh_regions : mapping of region and side to RegionExtent
         Empty where WMH were not assessed.
-    worst_slab : mapping of region to int
-        EPVS in the slab and hemisphere with most, see :func:`smallvessel.measure.extent.find_worst_slab`.
+    worst_slab : mapping of region to Slab
+        Where most EPVS are, see :func:`smallvessel.measure.extent.find_worst_slab`.
     slab_chances : mapping of region to ndarray
         Probability of 0, 1, 2, ... true EPVS there; empty where not known.
-    cmb_chances : ndarray, optional
-        The same of all CMB.
+    count_chances : mapping of marker and region to ndarray
+        The same of lacunes and CMB, by region and, as region "", of all.
+    lesions : tuple of Lesion
+        All markers'.
     """
 
     markers: Mapping[Marker, MarkerMeasures | NotAssessed]
     wmh: WmhExtent | NotAssessed
     wmh_regions: Mapping[tuple[str, str], RegionExtent]
-    worst_slab: Mapping[str, int]
+    worst_slab: Mapping[str, Slab]
     slab_chances: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
-    cmb_chances: NDArray[np.float64] | None = None
+    count_chances: Mapping[tuple[Marker, str], NDArray[np.float64]] = field(default_factory=dict)
+    lesions: tuple[Lesion, ...] = ()
+
+    def labels_of(self, marker: Marker, region: str = "") -> tuple[int, ...]:
+        """Labels of a marker's lesions, of one region or of all."""
+        return tuple(one.label for one in self.lesions if one.marker is marker and region in ("", one.region))
 
 
 def score_session(evidence: Evidence) -> Scores:
@@ -65,6 +75,7 @@ def score_session(evidence: Evidence) -> Scores:
     scores[Scale.CMB_BAND] = _band(evidence)
     for scale, points in _burdens(evidence, scores).items():
         scores[scale] = _add(points)
+    scores[Scale.CAA_PARTIAL] = _with_siderosis(scores[Scale.CAA_PARTIAL])
     return {scale: scores[scale] for scale in Scale}
 
 
@@ -74,11 +85,14 @@ def _fazekas(evidence: Evidence) -> Scores:
         return dict.fromkeys((Scale.FAZEKAS_PERIVENTRICULAR, Scale.FAZEKAS_DEEP), measured)
     if isinstance(wmh, NotAssessed):
         return dict.fromkeys((Scale.FAZEKAS_PERIVENTRICULAR, Scale.FAZEKAS_DEEP), wmh)
-    rim = f"rim {wmh.rim_mm:.1f} mm thick on {wmh.covered:.0%} of the ventricles' wall" if wmh.rim_mm > 0 else "no WMH at the ventricles"
+    rim = f"rim {wmh.rim_mm:.1f} mm thick, on {wmh.covered:.0%} of the ventricles' wall" if wmh.touches else "no WMH at the ventricles"
     deep = f"largest deep WMH {wmh.deep_mm:.1f} mm" if wmh.deep_mm > 0 else "no deep WMH"
+    volume = measured.region_volume_ml
+    inner_ml = volume["periventricular"] + volume.get("juxtaventricular", 0.0)
+    rim, deep = f"{rim}; periventricular volume {inner_ml:.2f} mL", f"{deep}; deep volume {volume['deep']:.2f} mL"
     return {
-        Scale.FAZEKAS_PERIVENTRICULAR: _grade_mm(wmh.rim_mm, RIM_LIMITS_MM, rim),
-        Scale.FAZEKAS_DEEP: _grade_mm(wmh.deep_mm, DEEP_LIMITS_MM, deep),
+        Scale.FAZEKAS_PERIVENTRICULAR: _grade_mm(Scale.FAZEKAS_PERIVENTRICULAR, wmh.rim_mm, rim, wmh.touching, int(wmh.touches)),
+        Scale.FAZEKAS_DEEP: _grade_mm(Scale.FAZEKAS_DEEP, wmh.deep_mm, deep, wmh.largest_deep),
     }
 
 
@@ -100,16 +114,27 @@ def _grade_region(region: str, extent: RegionExtent) -> int:
     return 3 if extent.share >= DIFFUSE_SHARE else 2 if extent.largest_mm >= CONFLUENT_MM else 1
 
 
-def _grade_mm(size_mm: float, limits_mm: Sequence[float], evidence: str) -> Score:
-    grade = bisect_right(limits_mm, size_mm) if size_mm > 0 else 0
-    following = f"grade {grade + 1} from {limits_mm[grade]:g} mm" if 0 < grade < len(limits_mm) else ""
-    return Score(grade, evidence, following or ("grade 1 with any" if grade == 0 else "highest grade"))
+def _grade_mm(scale: Scale, size_mm: float, evidence: str, lesions: tuple[int, ...], least: int = 0) -> Score:
+    limits_mm = SCALES[scale].limits
+    grade = max(bisect_right(limits_mm, size_mm) if size_mm > 0 else 0, least)
+    if grade == 0:
+        return Score(grade, evidence, "grade 1 with any")
+    if grade == len(limits_mm):
+        return Score(grade, evidence, "highest grade", lesions=lesions)
+    more_mm = limits_mm[grade] - size_mm
+    following = f"grade {grade + 1} from {limits_mm[grade]:g} mm, {more_mm:.1f} mm more"
+    return Score(grade, evidence, following, to_next=more_mm, lesions=lesions)
 
 
-def _grade_count(count: int, limits: Sequence[int], evidence: str, chances: NDArray[np.float64] | None) -> Score:
+def _grade_count(
+    scale: Scale, count: int, evidence: str, lesions: tuple[int, ...] = (), chances: NDArray[np.float64] | None = None
+) -> Score:
+    limits = SCALES[scale].limits
     grade = bisect_right(limits, count)
-    following = f"grade {grade + 1} from {limits[grade]}" if grade < len(limits) else "highest grade"
-    return Score(grade, evidence, following, {} if chances is None else grade_chances(chances, lambda number: bisect_right(limits, number)))
+    more = limits[grade] - count if grade < len(limits) else None
+    following = "highest grade" if more is None else f"grade {grade + 1} from {limits[grade]:g}, {more:g} more"
+    grades = {} if chances is None else grade_chances(chances, lambda number: bisect_right(limits, number))
+    return Score(grade, evidence, following, grades, more, lesions)
 
 
 def _spaces(evidence: Evidence) -> Scores:
@@ -122,11 +147,13 @@ def _spaces(evidence: Evidence) -> Scores:
         return dict.fromkeys((*scales, Scale.EPVS_MIDBRAIN), measured)
     scores: Scores = {}
     for scale, region in scales.items():
-        most, everywhere = evidence.worst_slab[region], measured.region_count[region]
-        said = f"{most} in the worst slab and hemisphere, {everywhere} in all"
-        scores[scale] = _grade_count(most, EPVS_LIMITS, said, evidence.slab_chances.get(region))
+        slab, everywhere = evidence.worst_slab[region], measured.region_count[region]
+        where = f" ({slab.side}, around z = {slab.z_mm:.0f} mm)" if slab.side else ""
+        said = f"{len(slab.labels)} in the worst slab and hemisphere{where}, {everywhere} in all"
+        scores[scale] = _grade_count(scale, len(slab.labels), said, slab.labels, evidence.slab_chances.get(region))
     midbrain = measured.region_count["midbrain"]
-    scores[Scale.EPVS_MIDBRAIN] = Score(int(midbrain > 0), f"{midbrain} in the midbrain", "" if midbrain else "grade 1 with any")
+    labels = evidence.labels_of(Marker.EPVS, "midbrain")
+    scores[Scale.EPVS_MIDBRAIN] = _grade_count(Scale.EPVS_MIDBRAIN, midbrain, f"{midbrain} in the midbrain", labels)
     return scores
 
 
@@ -134,16 +161,22 @@ def _band(evidence: Evidence) -> Score | NotAssessed:
     measured = evidence.markers[Marker.CMB]
     if isinstance(measured, NotAssessed):
         return measured
-    return _grade_count(measured.count, CMB_LIMITS, f"{measured.count} CMB", evidence.cmb_chances)
+    chances = evidence.count_chances.get((Marker.CMB, ""))
+    return _grade_count(Scale.CMB_BAND, measured.count, f"{measured.count} CMB", evidence.labels_of(Marker.CMB), chances)
 
 
 @dataclass(frozen=True)
 class _Part:
-    """Points of one part of a burden score; ``value`` is None where its marker was not assessed."""
+    """Points of one part of a burden score; ``value`` is None where its marker was not assessed, ``chances`` where they are not known.
+
+    ``more`` is what another point would take.
+    """
 
     name: str
     value: int | None
     highest: int = 1
+    chances: Mapping[int, float] | None = None
+    more: str = ""
 
 
 def _add(parts: Sequence[_Part]) -> Score | NotAssessed:
@@ -151,9 +184,52 @@ def _add(parts: Sequence[_Part]) -> Score | NotAssessed:
     missing = [part for part in parts if part.value is None]
     if missing:
         names = " and ".join(part.name for part in missing)
-        return NotAssessed(f"{names} not assessed; {known} to {known + sum(part.highest for part in missing)} is possible")
+        most = known + sum(part.highest for part in missing)
+        return NotAssessed(f"{names} not assessed; {known} to {most} is possible", (known, most))
     given = [f"{part.name} {part.value}" for part in parts if part.value]
-    return Score(known, ", ".join(given) or "no part gives a point", "")
+    more = [part.more for part in parts if part.value is not None and part.value < part.highest]
+    following = f"a point more with {' or '.join(more)}" if more else "highest score"
+    return Score(known, ", ".join(given) or "no part gives a point", following, _add_chances(parts))
+
+
+def _with_siderosis(score: Score | NotAssessed) -> Score | NotAssessed:
+    """The CAA score without siderosis, with what it may be with it."""
+    if isinstance(score, NotAssessed):
+        return score
+    return replace(score, evidence=f"{score.evidence}; {score.value} to {score.value + SIDEROSIS_POINTS} of 6 with siderosis")
+
+
+def _add_chances(parts: Sequence[_Part]) -> dict[int, float]:
+    """Probability of every sum, the parts taken as independent; empty where a part's are not known."""
+    sums = {0: 1.0}
+    for part in parts:
+        if part.chances is None:
+            return {}
+        longer: dict[int, float] = {}
+        for (before, so_far), (points, chance) in product(sums.items(), part.chances.items()):
+            longer[before + points] = longer.get(before + points, 0.0) + so_far * chance
+        sums = longer
+    return dict(sorted(sums.items()))
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """A number that gives points."""
+
+    name: str
+    number: int | None
+    chances: NDArray[np.float64] | None
+
+    def points(self, *limits: float) -> _Part:
+        """A point at each limit."""
+        if self.number is None:
+            return _Part(self.name, None, len(limits))
+        chances = None if self.chances is None else grade_chances(self.chances, lambda number: bisect_right(limits, number))
+        points = bisect_right(limits, self.number)
+        if points == len(limits):
+            return _Part(self.name, points, len(limits), chances)
+        more = limits[points] - self.number
+        return _Part(self.name, points, len(limits), chances, f"{more:g} more {self.name if more > 1 else self.name.removesuffix('s')}")
 
 
 def _burdens(evidence: Evidence, scores: Scores) -> dict[Scale, list[_Part]]:
@@ -161,58 +237,49 @@ def _burdens(evidence: Evidence, scores: Scores) -> dict[Scale, list[_Part]]:
         found = scores[scale]
         return found.value if isinstance(found, Score) else None
 
-    def count(marker: Marker, *regions: str) -> int | None:
+    def count(name: str, marker: Marker, region: str = "") -> _Counted:
         found = evidence.markers[marker]
         if isinstance(found, NotAssessed):
-            return None
-        return sum(found.region_count.get(region, 0) for region in regions) if regions else found.count
+            return _Counted(name, None, None)
+        number = found.region_count.get(region, 0) if region else found.count
+        return _Counted(name, number, evidence.count_chances.get((marker, region)))
 
-    def reaches(value: int | None, limit: int) -> int | None:
-        return None if value is None else int(value >= limit)
+    def slab(region: str) -> _Counted:
+        missing = isinstance(evidence.markers[Marker.EPVS], NotAssessed)
+        number = None if missing else len(evidence.worst_slab[region].labels)
+        return _Counted(f"{region} EPVS", number, evidence.slab_chances.get(region))
 
-    def steps(value: int | None, limits: Sequence[int]) -> int | None:
-        return None if value is None else bisect_right(limits, value)
+    def wmh(name: str, points: int | None, highest: int = 1) -> _Part:
+        """WMH are taken as they were found: nothing is known of how sure a grade by geometry is."""
+        return _Part(name, points, highest, None if points is None else {points: 1.0}, f"more {name}")
 
     periventricular, deep = grade(Scale.FAZEKAS_PERIVENTRICULAR), grade(Scale.FAZEKAS_DEEP)
-    ganglia, centrum = grade(Scale.EPVS_BASAL_GANGLIA), grade(Scale.EPVS_CENTRUM_SEMIOVALE)
-    severe = None if periventricular is None or deep is None else int(periventricular == 3 or deep >= 2)
-    both = None if periventricular is None or deep is None else periventricular + deep
-    higher = None if periventricular is None or deep is None else max(periventricular, deep)
-    cmb, lacunes, lobar_cmb = count(Marker.CMB), count(Marker.LACUNE), count(Marker.CMB, "lobar")
-    wmh_name, lacune_name, cmb_name = "WMH", "lacunes", "CMB"
+    severe = both = higher = None
+    if periventricular is not None and deep is not None:
+        severe, both, higher = int(periventricular == 3 or deep >= 2), periventricular + deep, max(periventricular, deep)
+    ganglia, centrum = slab("basal ganglia"), slab("centrum semiovale")
+    cmb, lacunes, lobar_cmb = count("CMB", Marker.CMB), count("lacunes", Marker.LACUNE), count("lobar CMB", Marker.CMB, "lobar")
+    some_spaces, many_spaces = SCALES[Scale.EPVS_BASAL_GANGLIA].limits[1:3]
     return {
-        Scale.SVD_TOTAL: [
-            _Part(wmh_name, severe),
-            _Part(lacune_name, reaches(lacunes, 1)),
-            _Part(cmb_name, reaches(cmb, 1)),
-            _Part("basal ganglia EPVS", reaches(ganglia, 2)),
-        ],
+        Scale.SVD_TOTAL: [wmh("WMH", severe), lacunes.points(1), cmb.points(1), ganglia.points(some_spaces)],
         Scale.SVD_HYPERTENSIVE: [
-            _Part("deep WMH", reaches(deep, 2)),
-            _Part("deep lacunes", reaches(count(Marker.LACUNE, "deep"), 1)),
-            _Part("deep CMB", reaches(count(Marker.CMB, "deep"), 1)),
-            _Part("basal ganglia EPVS", reaches(ganglia, 2)),
+            wmh("deep WMH", None if deep is None else int(deep >= 2)),
+            count("deep lacunes", Marker.LACUNE, "deep").points(1),
+            count("deep CMB", Marker.CMB, "deep").points(1),
+            ganglia.points(some_spaces),
         ],
         Scale.SVD_AMYLOID: [
-            _Part(wmh_name, severe),
-            _Part("lobar lacunes", reaches(count(Marker.LACUNE, "lobar"), 1)),
-            _Part("lobar CMB", reaches(lobar_cmb, 1)),
-            _Part("centrum semiovale EPVS", reaches(centrum, 2)),
+            wmh("WMH", severe),
+            count("lobar lacunes", Marker.LACUNE, "lobar").points(1),
+            lobar_cmb.points(1),
+            centrum.points(some_spaces),
         ],
         Scale.SVD_MODIFIED: [
-            _Part(wmh_name, steps(both, (3, 5)), 2),
-            _Part(lacune_name, reaches(lacunes, 1)),
-            _Part(cmb_name, steps(cmb, (1, 5)), 2),
-            _Part("basal ganglia EPVS", reaches(ganglia, 3)),
+            wmh("WMH", None if both is None else bisect_right(MODIFIED_LIMITS[Marker.WMH], both), 2),
+            lacunes.points(1),
+            cmb.points(*MODIFIED_LIMITS[Marker.CMB]),
+            ganglia.points(many_spaces),
         ],
-        Scale.SVD_AMENDED: [
-            _Part(wmh_name, higher, 3),
-            _Part(lacune_name, steps(lacunes, LACUNE_LIMITS), 3),
-            _Part(cmb_name, reaches(cmb, 1)),
-        ],
-        Scale.CAA_PARTIAL: [
-            _Part(wmh_name, severe),
-            _Part("lobar CMB", steps(lobar_cmb, (2, 5)), 2),
-            _Part("centrum semiovale EPVS", reaches(centrum, 3)),
-        ],
+        Scale.SVD_AMENDED: [wmh("WMH", higher, 3), lacunes.points(*LACUNE_LIMITS), cmb.points(1)],
+        Scale.CAA_PARTIAL: [wmh("WMH", severe), lobar_cmb.points(*AMYLOID_CMB_LIMITS), centrum.points(many_spaces)],
     }
