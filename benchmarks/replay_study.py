@@ -5,7 +5,8 @@
 
 In parts (simulate, measure, rate, tables; without --part all four), each of which goes on where it stopped: patients that are there are
 kept. Heads 14 to 16, which no training saw, are strongly deformed; burdens are spread so that all grades occur. The external
-patients come from another scanner: 1.5 T, voxels, noise and field beyond the ranges of any training. The "visual" grades are the
+patients come from another scanner: 1.5 T and in-plane voxels beyond every training, noise and field beyond that of the markers network
+(the anatomy network was trained on more of both). The "visual" grades are the
 scales' rules on the true masks, the "manual" masks are the true ones. FOLDER gets raw, out, visual.tsv, participants.tsv and cohort.
 """
 
@@ -24,13 +25,12 @@ import numpy as np
 from accuracy import measure
 from agreement import measure_truth
 from machine import RESULTS, describe_machine, machine_markdown, markdown_table, write_result
-from smallvessel import __version__
 from smallvessel.cohort import CohortInputs, make_cohort
 from smallvessel.cohort.grades import GRADES
 from smallvessel.derivatives import write_text
 from smallvessel.errors import InputError
+from smallvessel.evaluate import RULES
 from smallvessel.markers import MARKERS, Marker
-from smallvessel.provenance import model_versions
 from smallvessel.reference import LEAST_SESSIONS, Reference, fit_reference, write_reference
 from smallvessel.restore import list_sessions, read_session
 from smallvessel.tables import NOT_AVAILABLE, tsv
@@ -45,7 +45,7 @@ SEED = 2025
 RELAXATION_AT_1_5_T = (0.75, 1.1, 1.35)
 """About how T1, T2 and T2* of brain tissue at 1.5 T compare with those at 3 T. Own choice, rounded."""
 BEYOND = 1.05
-"""The external scanner's ranges begin this factor beyond the end of the training's."""
+"""The external scanner's ranges begin this factor beyond the end of the markers network's training."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,10 @@ def plan_patients(n_internal: int, n_external: int) -> list[Patient]:
 
 
 def site_settings(site: str) -> SimulationSettings:
-    """Scanner and deformation: internal 3 T as in training, external 1.5 T with voxels, noise and field beyond the training's ranges."""
+    """Scanner and deformation: internal 3 T as in training, external 1.5 T with in-plane voxels beyond every training's.
+
+    Its noise and field are beyond the ranges of the markers network's training, but within those of the anatomy network's.
+    """
     from dataclasses import replace
 
     from smallvessel.simulate.acquisition import AcquisitionSettings
@@ -173,6 +176,11 @@ def rate_patients(raw: Path, out: Path, target: Path) -> Path:
     -------
     Path
         ``target``, a table.
+
+    Raises
+    ------
+    InputError
+        When nothing was measured yet.
     """
     rows = []
     for id in list_sessions(out):
@@ -180,6 +188,8 @@ def rate_patients(raw: Path, out: Path, target: Path) -> Path:
         grades = {name: values.get(name) for name in GRADES if name in values}
         counts = {f"{info.column}_count": values.get(f"{marker} count") for marker, info in MARKERS.items()}
         rows.append({"participant_id": f"sub-{id.subject}", **grades, **counts})
+    if not rows:
+        raise InputError(f"no finished session in {out}", "patients that were measured", "do the part measure first")
     return write_rows(target, rows)
 
 
@@ -194,13 +204,13 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, object]]) -> Path:
 
 
 def make_reference(out: Path, target: Path) -> Reference | None:
-    """The internal patients as the reference of the z scores, None when they are too few."""
+    """The internal patients as the reference of the z scores, of the networks that measured them; None when they are too few."""
     with (out / "measures.tsv").open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file, delimiter="\t") if row["participant_id"].startswith("sub-int")]
     if len(rows) < LEAST_SESSIONS:
         return None
     table = write_rows(target.with_name("internal_measures.tsv"), rows)
-    reference = fit_reference(table, "internal patients, SIMULATED", model_versions(), __version__)
+    reference = fit_reference(table, "internal patients, SIMULATED")
     write_reference(reference, target)
     return reference
 
@@ -226,6 +236,36 @@ def make_tables(patients: Sequence[Patient], folder: Path) -> Mapping[str, Any]:
     return tables
 
 
+def describe_patients(tables: Mapping[str, Any], n_patients: int) -> str:
+    """Who entered and who did not, with the reason, and how often each visual grade occurs."""
+    groups = [
+        tuple(_plain(row[key]) for key in ("group", "n", "age_mean", "male", "qc_warned", "qc_failed")) for row in tables.get("sample", ())
+    ]
+    left_out = [f"- {row['session']}: {row['reason']}\n" for row in tables.get("left_out", ())]
+    n_in = int(groups[0][1]) if groups else 0
+    unnamed = n_patients - n_in - len(left_out)
+    missing = "".join(left_out) + (f"- {unnamed} more, of whom nothing was measured and no log tells\n" if unnamed > 0 else "")
+    return (
+        f"## Sample\n\n{n_in} of {n_patients} patients enter.\n\n"
+        + markdown_table(("group", "n", "age, mean", "men", "quality warned", "quality failed, kept"), groups)
+        + (f"\nLeft out:\n\n{missing}" if missing else "\nNobody was left out.\n")
+        + "\nPatients with each grade:\n\n"
+        + markdown_table(("scale", "patients by grade", "grades that do not occur"), _grades_that_occur(tables))
+    )
+
+
+def _grades_that_occur(tables: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    rows = []
+    for grade in GRADES.values():
+        of_scale = [row for row in tables.get("grades_volumes", ()) if row["scale"] == grade.name]
+        counts = {_plain(row["grade"]): _plain(row["n"]) for row in of_scale}
+        if counts:
+            steps = [str(step) for step in range(grade.highest + 1)]
+            absent = ", ".join(step for step in steps if step not in counts)
+            rows.append((grade.name, ", ".join(f"{step}: {counts.get(step, '0')}" for step in steps), absent or "none"))
+    return rows
+
+
 def to_markdown(record: Mapping[str, Any], n_patients: int) -> str:
     """Our figures beside the paper's; the first line says that ours are simulated."""
     tables = record["tables"]
@@ -233,11 +273,20 @@ def to_markdown(record: Mapping[str, Any], n_patients: int) -> str:
         row
         for marker in Marker
         for group in ("internal", "external", "all")
-        if (row := _marker_row(tables, marker, group)) and any(cell != NOT_AVAILABLE for cell in row[2:7])
+        if (row := _marker_row(tables, marker, group)) and any(cell != NOT_AVAILABLE for cell in row[3:-2])
     ]
-    header = ("marker", "group", "Dice, mean", "Pearson r", "ICC(2,1)", "lesion F1", "false per scan", "paper: Dice", "paper: Pearson r")
+    detection = [f"{what}, {heading}" for heading in RULES.values() for what in ("lesion F1", "false per scan")]
+    header = ("marker", "group", "n", "Dice, mean", "Pearson r", "ICC(2,1)", *detection, "paper: Dice", "paper: Pearson r")
     grades = [
-        (row["scale"], row["measure"], row["n"], _digits(row["anova_f"]), _p(row["anova_p"]), _p(row["anova_p_holm"]), _p(row["welch_p"]))
+        (
+            row["scale"],
+            row["measure"],
+            _plain(row["n"]),
+            _digits(row["anova_f"]),
+            _p(row["anova_p"]),
+            _p(row["anova_p_holm"]),
+            _p(row["welch_p"]),
+        )
         for row in tables.get("grades_tests", ())
     ]
     burden = [
@@ -245,7 +294,7 @@ def to_markdown(record: Mapping[str, Any], n_patients: int) -> str:
             row["z"],
             row["kind"],
             row["group"],
-            row["n"],
+            _plain(row["n"]),
             _estimate(row, "spearman"),
             _p(row["p"]),
             _p(row["p_holm"]),
@@ -257,8 +306,10 @@ def to_markdown(record: Mapping[str, Any], n_patients: int) -> str:
     return (
         "**SIMULATED** patients: ours are figures of the simulator, not of patients; those of the paper are of patients. They cannot be "
         "compared as if they were alike.\n\n"
-        f"# The reference study, replayed\n\n{n_patients} simulated patients in the shape of {PAPER_CITATION} (105 internal, 58 external); "
-        "the true masks stand for manual ones, the scales' rules on them for visual grades.\n\n"
+        f"# The reference study, replayed\n\n{n_patients} simulated patients in the shape of {PAPER_CITATION} (105 internal, 58 external). "
+        "External: 1.5 T and in-plane voxels beyond every training, noise and field beyond the markers network's but not the anatomy "
+        "network's; the true masks stand for manual ones, the scales' rules on them for visual grades.\n\n"
+        f"{describe_patients(tables, n_patients)}\n"
         f"## Segmentation and volumes\n\n{markdown_table(header, marker_rows)}\n"
         "In brackets: 95 % intervals. The paper's Dice and r are those of its abstract, without a group.\n\n"
         "## Volumes across grades (paper: ANOVA, p < .001)\n\n"
@@ -272,37 +323,39 @@ def to_markdown(record: Mapping[str, Any], n_patients: int) -> str:
 def _marker_row(tables: Mapping[str, Any], marker: Marker, group: str) -> tuple[str, ...]:
     dice = _find(tables, "segmentation", marker=marker, group=group, measure="Dice")
     volumes = _find(tables, "agreement", marker=marker, group=group, measure="volume, mL")
-    detection = _find(tables, "detection", marker=marker, group=group)
+    detection = [_find(tables, "detection", marker=marker, group=group, rule=heading) for heading in RULES.values()]
     return (
         str(marker),
         group,
+        _plain(detection[0].get("n")),
         _estimate(dice, "mean"),
         _estimate(volumes, "pearson"),
         _estimate(volumes, "icc"),
-        _estimate(detection, "f1"),
-        _estimate(detection, "false_per_scan"),
+        *(_estimate(found, key) for found in detection for key in ("f1", "false_per_scan")),
         f"{PAPER[marker].dice:.2f}",
         f"{PAPER[marker].pearson:.3f}",
     )
 
 
-def _find(tables: Mapping[str, Any], name: str, **values: str) -> Mapping[str, str]:
+def _find(tables: Mapping[str, Any], name: str, **values: str) -> Mapping[str, Any]:
     return next((row for row in tables.get(name, ()) if all(row[key] == value for key, value in values.items())), {})
 
 
-def _estimate(row: Mapping[str, str], key: str) -> str:
-    ends = [row.get(f"{key}{end}", NOT_AVAILABLE) for end in ("", "_low", "_high")]
-    if ends[0] == NOT_AVAILABLE:
-        return NOT_AVAILABLE
-    return _digits(ends[0]) + (f" ({_digits(ends[1])} to {_digits(ends[2])})" if NOT_AVAILABLE not in ends else "")
+def _estimate(row: Mapping[str, Any], key: str) -> str:
+    value, low, high = (row.get(f"{key}{end}") for end in ("", "_low", "_high"))
+    return _digits(value) + ("" if value is None or low is None or high is None else f" ({_digits(low)} to {_digits(high)})")
 
 
-def _digits(text: str) -> str:
-    return text if text == NOT_AVAILABLE else f"{float(text):.3g}"
+def _plain(value: str | float | None) -> str:
+    return NOT_AVAILABLE if value is None else value if isinstance(value, str) else f"{value:g}"
 
 
-def _p(text: str) -> str:
-    return text if text == NOT_AVAILABLE else "<.001" if float(text) < 0.001 else f"{float(text):.3f}"
+def _digits(value: float | None) -> str:
+    return NOT_AVAILABLE if value is None else f"{value:.3g}"
+
+
+def _p(value: float | None) -> str:
+    return NOT_AVAILABLE if value is None else "<.001" if value < 0.001 else f"{value:.3f}"
 
 
 def main() -> None:

@@ -77,7 +77,7 @@ def main() -> None:
     participants = write_rows(EXAMPLE / "participants.tsv", people)
     with tempfile.TemporaryDirectory() as folder:
         controls = write_rows(Path(folder) / "measures.tsv", draw_rows(N_CONTROLS, 0.0, 0.45, "c", 2)[0])
-        reference = fit_reference(controls, "simulated controls", {}, "0.1.0")
+        reference = fit_reference(controls, "simulated controls", allow_mismatch=True)
         write_reference(reference, EXAMPLE / "controls.json")
         made = Path(folder) / "cohort"
         inputs = CohortInputs(table, graded, groups=(participants, "site"), reference=reference)

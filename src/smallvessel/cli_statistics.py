@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.cells import cell_len
 from rich.markup import escape
 
 from .console import err, out, say
@@ -15,8 +16,10 @@ from .errors import InputError
 from .listings import make_table
 
 if TYPE_CHECKING:
-    from .evaluate.evaluation import MarkerSummary, ScanResult
-    from .records import NotAssessed
+    from rich.table import Table
+
+    from .evaluate.evaluation import MarkerSummary, ReadingOptions, ScanResult
+    from .evaluate.pairing import Pairing
 
 CHALLENGE = "wmh-challenge"
 
@@ -30,9 +33,10 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
     rules: Annotated[str, typer.Option(help="wmh-challenge: that challenge's rules; the reference may hold 2, other pathology.")] = "",
     output: Annotated[Path | None, typer.Option(file_okay=False, help="Folder for TSV and JSON files.")] = None,
-    probability: Annotated[bool, typer.Option("--probability", help="From folders take _probseg files instead of masks.")] = False,
+    probability: Annotated[bool, typer.Option("--probability", help="PRED is probabilities; from folders take _probseg files.")] = False,
     threshold: Annotated[float, typer.Option(help="A probability counts as lesion from this value on.")] = 0.5,
     label: Annotated[str, typer.Option(help="What a label map stands for: a number, any, or markers (a row for each).")] = "",
+    prediction_label: Annotated[str, typer.Option(help="The same of PRED, where it is not that of REF: any for a mask.")] = "",
     resample: Annotated[bool, typer.Option("--resample", help="Bring predictions on another grid onto that of the reference.")] = False,
 ) -> None:
     """Compare masks with reference masks, voxel by voxel and lesion by lesion.
@@ -40,17 +44,21 @@ def evaluate(
     Files of folders belong together when they have the same place, or the same sub-, ses- and label- in their names.
     """
     from .evaluate import pair_masks
-    from .evaluate.evaluation import ReadingOptions, evaluate_pairs, record_of, summarise_results, write_evaluation
+    from .evaluate.evaluation import ReadingOptions, evaluate_pairs, notes_of, record_of, summarise_results, write_evaluation
 
+    options = ReadingOptions(label, threshold, resample, prediction_label, probability)
     if rules:
-        _evaluate_by_challenge(rules, prediction, reference, as_json)
-        return
-    options = ReadingOptions(label, threshold, resample)
+        _require_challenge(rules, options)
     pairing = pair_masks(prediction, reference, probability)
-    results = evaluate_pairs(pairing, options)
-    summaries = summarise_results(results)
     for path in pairing.unpaired:
         err.print(f"[yellow]no prediction[/yellow] for {escape(str(path))}", soft_wrap=True, highlight=False)
+    if rules:
+        _evaluate_by_challenge(rules, pairing, as_json, output)
+        return
+    results = evaluate_pairs(pairing, options)
+    summaries = summarise_results(results)
+    for note in notes_of(results):
+        err.print(f"[yellow]note[/yellow] {escape(note)}", soft_wrap=True, highlight=False)
     if output is not None:
         write_evaluation(results, summaries, pairing.unpaired, options, output)
         _draw(summaries, threshold, output)
@@ -86,18 +94,18 @@ def cohort(
     allow_model_mismatch: Annotated[
         bool, typer.Option("--allow-model-mismatch", help="Take a reference that other weights measured.")
     ] = False,
+    z_over_assessed: Annotated[
+        bool, typer.Option("--z-over-assessed", help="Make the total Z score from the markers that were assessed, where one was not.")
+    ] = False,
 ) -> None:
     """Tables, figures, statistics and a methods paragraph of a measured cohort."""
     from .cohort import CohortInputs, make_cohort
-    from .reference import read_reference, require_same_models
-    from .restore import measured_with
+    from .reference import read_reference
 
     against = read_reference(reference) if reference else None
-    if against is not None and folder.is_dir():
-        require_same_models(against, measured_with(folder, against.models), allow_model_mismatch)
-    elif against is not None:
-        say(f"With which networks {folder} was measured is not known: make sure that they are those of {against.name}.")
-    inputs = CohortInputs(folder, visual, manual, _split_groups(groups), against, resample, keep_failed_qc)
+    inputs = CohortInputs(
+        folder, visual, manual, _split_groups(groups), against, resample, keep_failed_qc, allow_model_mismatch, z_over_assessed
+    )
     target = output or (folder if folder.is_dir() else folder.parent) / "cohort"
     with err.status("reading the tables") as status:
         page = make_cohort(inputs, target, title, lambda what: status.update(what))
@@ -119,39 +127,56 @@ def _split_groups(text: str) -> tuple[Path, str] | None:
 
 
 def _show_results(results: list[ScanResult]) -> None:
-    table = make_table(
-        None, "mask", "Dice", "H95 mm", "AVD %", "volume mL", "reference mL", "recall", "precision", "F1", "false lesions", "panoptic"
-    )
+    from .evaluate import RULES, lesions_of
+
+    voxels = make_table("Voxels and volumes", "mask", "Dice", "H95 mm", "AVD %", "volume mL", "reference mL", "panoptic quality")
+    lesions = make_table("Lesions", "mask", "pairs by", "reference", "found", "false", "recall", "precision", "F1")
     for result in results:
-        voxels, lesions = result.found.voxels, result.found.by_overlap
-        numbers = (voxels.dice, voxels.h95_mm, voxels.avd_percent, voxels.prediction_ml, voxels.reference_ml)
-        detection = (lesions.recall, lesions.precision, lesions.f1, lesions.n_false, result.found.panoptic.quality)
-        table.add_row(escape(result.name), *map(_number_text, (*numbers, *detection)))
-    out.print(table)
+        found = result.found.voxels
+        numbers = (found.dice, found.h95_mm, found.avd_percent, found.prediction_ml, found.reference_ml, result.found.panoptic.quality)
+        voxels.add_row(escape(result.name), *map(_number_text, numbers))
+        for rule, one in lesions_of(result.found).items():
+            counts = (one.n_reference, one.n_found, one.n_false, one.recall, one.precision, one.f1)
+            lesions.add_row(escape(result.name), RULES[rule], *map(_number_text, counts))
+    _print_whole(voxels)
+    _print_whole(lesions)
 
 
 def _show_summaries(summaries: list[MarkerSummary]) -> None:
-    table = make_table(
-        "Together, with 95 % bootstrap intervals over masks",
-        *("marker", "masks", "Dice, mean", "lesions", "recall", "precision", "F1", "false lesions per scan", "lesion-free scans positive"),
-    )
+    from .evaluate import RULES
+
+    table = make_table("Together, with 95 % bootstrap intervals over subjects", "marker", "measure", *RULES.values())
     for summary in summaries:
-        found = summary.detection
-        rates = (found.recall, found.precision, found.f1, found.false_per_scan, found.positivity)
-        table.add_row(
-            summary.marker or "all",
-            str(found.n_scans),
-            _number_text(summary.means["dice"]),
-            str(found.n_lesions),
-            *map(_number_text, rates),
-        )
-    out.print(table)
+        of_rule = [summary.detection[rule] for rule in RULES]
+        rows: list[tuple[str, list[object]]] = [
+            ("scans", [found.n_scans for found in of_rule]),
+            ("subjects", [found.n_subjects for found in of_rule]),
+            ("reference lesions", [found.n_lesions for found in of_rule]),
+            ("recall", [found.recall for found in of_rule]),
+            ("precision", [found.precision for found in of_rule]),
+            ("F1", [found.f1 for found in of_rule]),
+            ("false per scan", [found.false_per_scan for found in of_rule]),
+            ("lesion-free scans positive", [found.positivity for found in of_rule]),
+        ]
+        table.add_row(summary.marker or "all", "Dice, mean", _number_text(summary.means["dice"]), "")
+        for measure, values in rows:
+            table.add_row(summary.marker or "all", measure, *map(_number_text, values))
+    _print_whole(table)
     sizes = make_table("By size of lesion", "marker", "diameter", "reference lesions", "recall", "predicted lesions", "precision")
     for summary in summaries:
         for band in summary.sizes:
             first, second = (str(band.n_reference), _number_text(band.recall)), (str(band.n_prediction), _number_text(band.precision))
             sizes.add_row(summary.marker or "all", band.name, *first, *second)
-    out.print(sizes)
+    _print_whole(sizes)
+
+
+def _print_whole(table: Table) -> None:
+    """Print a table whose numbers are never cut: on a narrow terminal names are folded instead."""
+    for column in table.columns:
+        if column.justify == "right":
+            column.min_width = max((cell_len(str(cell)) for cell in column.cells), default=0)
+        column.overflow = "fold"
+    out.print(table)
 
 
 def _draw(summaries: list[MarkerSummary], threshold: float, folder: Path) -> None:
@@ -164,29 +189,48 @@ def _draw(summaries: list[MarkerSummary], threshold: float, folder: Path) -> Non
         write_curves(summaries, threshold, folder)
 
 
-def _evaluate_by_challenge(rules: str, prediction: Path, reference: Path, as_json: bool) -> None:
-    from .evaluate import pair_masks, score_by_challenge
-    from .volume import read_values
+def _require_challenge(rules: str, options: ReadingOptions) -> None:
+    from .evaluate.evaluation import ReadingOptions
 
     if rules != CHALLENGE:
         raise InputError(f"--rules {rules}", CHALLENGE, f"smallvessel evaluate PRED REF --rules {CHALLENGE}")
-    table = make_table(f"By the rules of the {CHALLENGE}", "mask", "Dice", "H95 mm", "AVD %", "recall", "precision", "F1")
-    records = []
-    for pair in pair_masks(prediction, reference).pairs:
-        found = vars(score_by_challenge(read_values(pair.prediction), read_values(pair.reference)))
-        table.add_row(escape(pair.name), *map(_number_text, found.values()))
-        records.append({"mask": pair.name, **{key: _plain(value) for key, value in found.items()}})
+    if options != ReadingOptions(probability=options.probability):
+        raise InputError(
+            f"--rules {CHALLENGE} with --label, --prediction-label, --threshold or --resample",
+            "the challenge's own rules: lesion from 0.5 on, labels 1 and 2 in the reference, voxels as stored",
+            "leave these options out, or leave out --rules",
+        )
+
+
+def _evaluate_by_challenge(rules: str, pairing: Pairing, as_json: bool, output: Path | None) -> None:
+    from .evaluate.challenge_summary import average_challenge, challenge_record, evaluate_by_challenge, write_challenge
+
+    results = evaluate_by_challenge(pairing)
+    for name in (result.name for result in results if result.header_ignored):
+        err.print(
+            f"[yellow]note[/yellow] the header of {escape(name)} differs from its reference's and is ignored, as in the challenge",
+            soft_wrap=True,
+            highlight=False,
+        )
+    if output is not None:
+        write_challenge(results, pairing.unpaired, output)
     if as_json:
-        out.print_json(json.dumps(records))
-    else:
-        out.print(table)
+        out.print_json(json.dumps([challenge_record(result) for result in results]))
+        return
+    table = make_table(f"By the rules of the {rules}", "mask", "Dice", "H95 mm", "AVD %", "recall", "precision", "F1")
+    for result in results:
+        table.add_row(escape(result.name), *map(_number_text, vars(result.score).values()))
+    _print_whole(table)
+    if len(results) > 1:
+        means = make_table("Means with 95 % bootstrap intervals over subjects", "measure", "mean", "subjects")
+        for name, found in average_challenge(results).items():
+            means.add_row(name, _number_text(found), str(getattr(found, "n", 0)))
+        _print_whole(means)
+    if output is not None:
+        say(f"Tables: {output}")
 
 
 def _number_text(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.3f}"
     return "n/a" if hasattr(value, "reason") else str(value)
-
-
-def _plain(value: float | NotAssessed) -> object:
-    return value if isinstance(value, (int, float)) else {"not_assessed": value.reason}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,18 +30,23 @@ UNKNOWN = Traits()
 def read_participants(path: Path) -> dict[str, Traits]:
     """Traits by participant label, without ``sub-``; columns ``age`` and ``sex`` in any case, both optional.
 
+    Commas separate in ``.csv``, tabs in everything else.
+
     Raises
     ------
     InputError
-        When the file cannot be read, has no ``participant_id``, or a cell is neither a value nor n/a.
+        When the file cannot be read, has no ``participant_id``, a cell is neither a value nor n/a, or two rows of a participant
+        differ in age or sex: which of them holds is not ours to choose.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file, delimiter="\t"))
+            reader = csv.DictReader(file, delimiter="," if path.suffix == ".csv" else "\t")
+            rows = [(reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}, which cannot be read ({type(error).__name__})", "a participants.tsv", "check the path") from None
     found: dict[str, Traits] = {}
-    for line, row in enumerate(rows, start=2):
+    lines: dict[str, int] = {}
+    for line, row in rows:
         cells = {
             str(name).strip().lower(): (value or "").strip()
             for name, value in row.items()
@@ -49,8 +55,27 @@ def read_participants(path: Path) -> dict[str, Traits]:
         if "participant_id" not in cells:
             raise InputError(f"{path} without the column participant_id", "a BIDS participants.tsv", "add that column")
         label = cells["participant_id"].removeprefix("sub-")
-        found[label] = Traits(_age(path, line, cells.get("age", "")), _is_male(path, line, cells.get("sex", "")))
+        traits = read_traits(path, line, cells)
+        if found.setdefault(label, traits) != traits:
+            raise InputError(
+                f"another age or sex of sub-{label} in line {line} than in line {lines[label]} of {path}",
+                "one row per participant",
+                "keep the row that holds",
+            )
+        lines.setdefault(label, line)
     return found
+
+
+def read_traits(path: Path, line: int, row: Mapping[str, str]) -> Traits:
+    """Age and sex of one row by column, in any case.
+
+    Raises
+    ------
+    InputError
+        When a cell is neither a value nor n/a.
+    """
+    cells = {name.lower(): text for name, text in row.items()}
+    return Traits(_age(path, line, cells.get("age", "")), _is_male(path, line, cells.get("sex", "")))
 
 
 def _age(path: Path, line: int, text: str) -> float | None:

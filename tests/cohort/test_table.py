@@ -10,6 +10,7 @@ import pytest
 
 from cohorts import Row, make_cohort_tables, write_table
 from smallvessel.cohort.grades import derive_grades
+from smallvessel.cohort.sample import describe_sample
 from smallvessel.cohort.table import LeftOut, read_cohort, read_sheet
 from smallvessel.errors import InputError
 from smallvessel.markers import MARKERS, Marker
@@ -35,6 +36,8 @@ def test_columns_are_numbers_and_n_a_stays_missing(tmp_path: Path) -> None:
     [
         ("participant_id\twmh_volume_ml\nsub-1\t1\nsub-2\tmuch\n", r"wmh_volume_ml = 'much' in line 3 of .*measures\.tsv"),
         ("participant_id\twmh_volume_ml\nsub-1\t-1\n", "wmh_volume_ml = '-1' in line 2"),
+        ("participant_id\twmh_volume_ml\tfazekas_deep\nsub-1\t1\t7\n", "fazekas_deep = '7' in line 2 .*from 0 to 3"),
+        ("participant_id\twmh_volume_ml\twmh_count\nsub-1\t1\t2.5\n", "wmh_count = '2.5' in line 2 .*a whole number"),
         ("participant_id\twmh_volume_ml\nsub-1\tinf\n", "wmh_volume_ml = 'inf' in line 2"),
         ("participant_id\twmh_volume_ml\nsub-1\t1\nsub-1\t2\n", "sub-1 in lines 2 and 3"),
         ("participant_id\twmh_volume_ml\nsub-1\t1\t2\n", "3 cells in line 2"),
@@ -118,6 +121,56 @@ def test_groups_and_traits(tmp_path: Path) -> None:
         read_cohort(table, groups=(participants, "scanner"))
 
 
+def test_participants_may_be_separated_by_commas(tmp_path: Path) -> None:
+    table = write_table(tmp_path / "measures.tsv", [row("01"), row("02")])
+    people: list[Row] = [{"participant_id": f"sub-0{at}", "Age": 70 + at, "sex": "F", "site": "AB"[at - 1]} for at in (1, 2)]
+    cohort = read_cohort(table, groups=(write_table(tmp_path / "participants.csv", people, ","), "site"))
+    assert cohort.groups == ("A", "B")
+    np.testing.assert_array_equal(cohort.age, [71, 72])
+
+
+def test_a_fault_after_an_empty_line_is_named_with_its_own_line(tmp_path: Path) -> None:
+    table = write_table(tmp_path / "measures.tsv", [row("01")])
+    participants = tmp_path / "participants.tsv"
+    participants.write_text("participant_id\tage\n\n\nsub-01\told\n")
+    with pytest.raises(InputError, match="age = 'old' in line 4"):
+        read_cohort(table, groups=(participants, ""))
+
+
+def test_age_and_group_are_those_of_the_session_that_enters(tmp_path: Path) -> None:
+    table = write_table(tmp_path / "measures.tsv", [row("01", "ses-a"), row("01", "ses-b"), row("02", "ses-c"), row("03", "ses-a")])
+    people: list[Row] = [
+        {"participant_id": "sub-01", "session_id": "ses-a", "age": 60, "site": "A"},
+        {"participant_id": "sub-01", "session_id": "ses-b", "age": 65, "site": "B"},
+        {"participant_id": "sub-02", "session_id": "n/a", "age": 70, "site": "B"},
+        {"participant_id": "sub-03", "session_id": "ses-x", "age": 80, "site": "A"},
+        {"participant_id": "sub-03", "session_id": "ses-y", "age": 81, "site": "A"},
+    ]
+    cohort = read_cohort(table, groups=(write_table(tmp_path / "participants.tsv", people), "site"))
+    assert cohort.groups == ("A", "B", "")
+    np.testing.assert_array_equal(cohort.age, [60, 70, np.nan])
+    assert "1 not in participants.tsv, so that age, sex and group are not known: sub-03" in " ".join(cohort.notes)
+
+
+def test_site_and_scanner_are_described_whatever_divides_the_cohort(tmp_path: Path) -> None:
+    table = write_table(tmp_path / "measures.tsv", [row("01"), row("02"), row("03")])
+    people: list[Row] = [
+        {"participant_id": f"sub-0{at}", "site": site, "Scanner": scanner, "arm": "x"}
+        for at, site, scanner in ((1, "A", "Prisma"), (2, "B", "Prisma"), (3, "B", "n/a"))
+    ]
+    participants = write_table(tmp_path / "participants.tsv", people)
+    for column in ("", "site"):
+        cohort = read_cohort(table, groups=(participants, column))
+        assert cohort.sources == {"site": ("A", "B", "B"), "Scanner": ("Prisma", "Prisma", "")}
+        (levels,) = (one for one in describe_sample(cohort).tables if one.name == "sample_sources")
+        assert [found[:3] for found in levels.rows] == [
+            ("site", "A", 1),
+            ("site", "B", 2),
+            ("Scanner", "Prisma", 2),
+            ("Scanner", "not known", 1),
+        ]
+
+
 def test_z_scores_are_those_of_a_run(tmp_path: Path) -> None:
     reference = Reference(
         "controls",
@@ -140,6 +193,15 @@ def test_z_scores_are_those_of_a_run(tmp_path: Path) -> None:
     assert cohort.measured["z_wmh"][0] == pytest.approx(expected.volume["WMH"])
     assert cohort.measured["z_count_total"][1] == pytest.approx(expected.count["total"])
     assert np.isnan(cohort.measured["z_total"][1])
+
+
+def test_the_total_z_of_those_assessed_is_there_only_where_asked_for(tmp_path: Path) -> None:
+    norms = {marker: Norm(1.0, 0.5, 30) for marker in Marker}
+    reference = Reference("ours", "log1p", "mean", norms, norms)
+    table = write_table(tmp_path / "measures.tsv", [row("01", icv_ml=1400, wmh_count=3, lacune_volume_ml=0.2, lacune_count=1)])
+    strict, lenient = (read_cohort(table, reference=reference, z_over_assessed=wanted).measured for wanted in (False, True))
+    assert np.isnan(strict["z_total"][0])
+    assert lenient["z_total"][0] == pytest.approx((lenient["z_wmh"][0] + lenient["z_lacune"][0]) / 2)
 
 
 def test_grades_that_follow_from_others() -> None:

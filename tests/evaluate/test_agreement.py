@@ -122,3 +122,17 @@ def test_agreement_is_symmetric_bounded_and_inside_its_interval(pair: tuple[list
     if isinstance(icc, Estimate):
         assert icc.value <= 1 + 1e-12
         assert icc.value == pytest.approx(estimate(icc_agreement(np.column_stack([y, x]))).value)
+
+
+@pytest.mark.parametrize("difference", [0.0, 2e-15, 1e-13])
+def test_ratings_that_differ_by_rounding_agree_wholly(difference: float) -> None:
+    x = np.array([12.3456, 1.2, 3.4, 7.7])
+    y = x + np.array([0.0, difference, 0.0, 0.0])
+    assert icc_agreement(np.column_stack([x, y])) == Estimate(1.0, 1.0, 1.0, 4)
+
+
+@pytest.mark.parametrize(("n", "said"), [(0, "0 subjects"), (1, "1 subject"), (2, "2 subjects")])
+def test_too_few_subjects_are_counted(n: int, said: str) -> None:
+    reason = NotAssessed(f"{said}, at least 3 are needed")
+    values = np.arange(n, dtype=float)
+    assert pearson(values, values) == spearman(values, values) == icc_agreement(np.column_stack([values, values])) == reason

@@ -11,11 +11,14 @@ import SimpleITK as sitk
 
 import implanted
 import real_scans
+import report
 import simulated
 import speed
+from browser import needs_browser
+from painted import paint_result, write_painted
 from phantoms import ball, head_image, make_grid, write_bids
 from scenes import scene, scene_anatomy, scene_grid
-from smallvessel.derivatives import session_files
+from smallvessel.derivatives import read_record, session_files
 from smallvessel.evaluate import Estimate
 from smallvessel.markers import Marker, Sequence
 from smallvessel.records import NotAssessed, SessionId
@@ -24,6 +27,8 @@ from smallvessel.volume import Grid, Mask, Transform, write_volume
 ANALYSIS = make_grid((40, 44, 36), (1.0, 1.0, 1.0), centre_mm=(0.3, -0.2, 0.4))
 TRUTH = make_grid((44, 44, 40), (1.0, 1.0, 1.0))
 NO_SWI = "needs SWI or T2*, which this session does not have"
+MOVED = np.eye(4)
+MOVED[:3, 3] = (6.0, -5.0, 4.0)
 IDS = tuple(SessionId(f"0{n}") for n in range(1, 5))
 
 
@@ -52,6 +57,8 @@ def simulated_folder(tmp_path: Path) -> tuple[Path, Path]:
         write_volume(out / session_files(id).image(Sequence.FLAIR, "label-WMH_mask", "1mm"), balls(ANALYSIS, *predicted))
         record = {"reference": "FLAIR", "markers": {"WMH": {"count": len(predicted)}, "CMB": {"not_assessed": NO_SWI}}}
         (out / session_files(id).measures).write_text(json.dumps(record), encoding="utf-8")
+        movements = {"FLAIR": np.eye(4).tolist(), "T1w": MOVED.tolist()}
+        simulated.record_path(folder, id).write_text(json.dumps({"ReferenceFromSequence": movements}), encoding="utf-8")
     return folder, out
 
 
@@ -63,6 +70,25 @@ def test_simulated_sessions_are_scored_in_the_truths_world(simulated_folder: tup
     assert (scores[1].dice, scores[2].dice) == (0.0, 0.0)
     assert f"sub-01, CMB: {NO_SWI}" in missing
     assert any(line.startswith("sub-04: the session failed") for line in missing)
+
+
+def test_results_in_the_world_of_another_image_are_brought_back(simulated_folder: tuple[Path, Path]) -> None:
+    folder, out = simulated_folder
+    files = session_files(IDS[0])
+    there = [tuple(np.array(centre) - MOVED[:3, 3]) for centre in ((0, 0, 0), (10, 10, 0))]
+    write_volume(out / files.image(Sequence.T1W, "label-WMH_mask", "1mm"), balls(ANALYSIS, *there))
+    record = {"reference": "T1w", "markers": {"WMH": {"count": 2}, "CMB": {"not_assessed": NO_SWI}}}
+    (out / files.measures).write_text(json.dumps(record), encoding="utf-8")
+    scores, _ = simulated.score_folder(folder, out)
+    assert scores[0].dice > 0.85
+    assert scores[0].by_overlap.n_found == 2
+
+
+def test_lesions_are_counted_by_size(simulated_folder: tuple[Path, Path]) -> None:
+    scores, _ = simulated.score_folder(*simulated_folder)
+    table = simulated.sizes_markdown(scores)
+    assert "| WMH, 5 to below 10 mm | 0.67 (3) | 0.50 (4) |" in table
+    assert "| WMH, 0 to below 3 mm | n/a (0) | n/a (0) |" in table
 
 
 def test_summary_counts_what_it_says(simulated_folder: tuple[Path, Path]) -> None:
@@ -160,6 +186,31 @@ def test_speed_takes_medians_without_the_warm_up() -> None:
     assert record["median_s"] == {"intake": 1.0, "prepare": 5.0, "rest": 1.0, "total": 8.0}
     assert record["peak_memory_mb"] == 1050
     assert "| total | 8.0 | 6.0 | 11.0 | 60.0 |" in markdown
+
+
+@needs_browser
+def test_reports_are_made_opened_and_listed_in_many_rows(tmp_path: Path) -> None:
+    pytest.importorskip("playwright", reason="playwright is not installed (pip install smallvessel[dev])")
+    result = write_painted(tmp_path / "out", paint_result())
+    with report.start_browser() as browser:
+        one = report.time_report(result, result.prepared.images, tmp_path / "made", browser, 2)
+        files = session_files(result.id)
+        record = read_record(tmp_path / "out" / files.measures)
+        index = report.time_index(record, tmp_path / "made" / files.thumbnail, tmp_path / "all", browser, 40, 1)
+    assert (tmp_path / "made" / files.report).read_bytes() == (tmp_path / "out" / files.report).read_bytes()
+    assert one.megabytes == pytest.approx((tmp_path / "out" / files.report).stat().st_size / 1e6)
+    assert len(one.make_s) == len(one.ready_s) == 2
+    assert all(0 < paint < ready for paint, ready in zip(one.paint_s, one.ready_s, strict=True))
+    assert (tmp_path / "all/index.html").read_text(encoding="utf-8").count("<img") == 40
+    assert min(*index.paint_s, *index.load_s, *index.sort_s, *index.filter_s) > 0
+    machine = {"date": "2025-01-01", "processor": "p", "cores_used": 2, "memory_free_gb": 8, "load_before": 0, "system": "s"}
+    fixed = replace(one, make_s=(1.0, 9.0, 2.0), pdf_s=())
+    markdown, summary = report.summarise([fixed], index, {**machine, "smallvessel": "0", "models": {}, "packages": {}})
+    assert "| 2.00 (1.00 to 9.00) |" in markdown
+    assert "| n/a |" in markdown
+    assert summary["median_s"][str(result.id)]["made"] == 2.0
+    assert "pdf" not in summary["median_s"][str(result.id)]
+    assert summary["index"]["rows"] == 40
 
 
 def test_implants_keep_their_distance_and_are_mixed_with_the_ventricles_fluid() -> None:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from numpy.typing import NDArray
+from scipy import ndimage
 from scipy.spatial import KDTree
 
-from phantoms import make_grid
+from phantoms import ball, make_grid
 from smallvessel.cli import main
 from smallvessel.errors import GeometryError
 from smallvessel.evaluate import ChallengeScore, score_by_challenge
 from smallvessel.records import NotAssessed
-from smallvessel.volume import Volume, write_volume
+from smallvessel.volume import Mask, Volume, read_values, write_volume
 
 GRID = make_grid((20, 22, 12), (1.1, 0.9, 3.0), "LPS", (5.0, -8.0, 11.0))
 
@@ -32,9 +35,16 @@ def by_script(prediction: NDArray[Any], reference: NDArray[Any]) -> tuple[float,
     result = sitk.GetImageFromArray(np.transpose(np.asarray(prediction, np.float32), (2, 1, 0)))
     for image in (test, result):
         image.SetSpacing([float(s) for s in GRID.spacing_mm])
+    return by_steps(test, result)
+
+
+def by_steps(test: sitk.Image, result: sitk.Image) -> tuple[float, ...]:
+    """The script's steps, the header of the result replaced by that of the test image, as there."""
+    result.CopyInformation(test)
     masked_test = sitk.BinaryThreshold(test, 0.5, 1.5, 1, 0)
     not_other = sitk.BinaryThreshold(test, 1.5, 2.5, 0, 1)
-    found = sitk.BinaryThreshold(sitk.Mask(result, not_other), 0.5, 1000, 1, 0)
+    masked = sitk.Mask(result, not_other)
+    found = sitk.BinaryThreshold(masked, 1 if "integer" in masked.GetPixelIDTypeAsString() else 0.5, 1000, 1, 0)
     a, b = sitk.GetArrayFromImage(masked_test), sitk.GetArrayFromImage(found)
     dice = 2 * (a & b).sum() / (a.sum() + b.sum())
 
@@ -68,6 +78,29 @@ def test_equals_the_steps_of_the_challenges_script(seed: int) -> None:
     assert tuple(vars(found).values()) == pytest.approx(by_script(prediction.astype(np.float32), reference), abs=1e-6)
 
 
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("kind", ["float32", "float64", "uint8"])
+def test_equals_the_script_on_oblique_files(kind: str, seed: int, tmp_path: Path) -> None:
+    """The script's images as SimpleITK reads them from the very files that the command reads."""
+    rng = np.random.default_rng(seed)
+    smooth = ndimage.gaussian_filter(rng.normal(size=(2, *GRID.shape)), (0, 1, 1, 1))
+    reference = (smooth[0] > 0.15).astype(np.float32)
+    reference[2:6, 3:9, 2:5] = 2
+    prediction = np.clip(0.5 + smooth[0] + 0.5 * smooth[1] - 0.15, 0, 1)
+    angle = np.deg2rad(12)
+    turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+    affine = np.eye(4)
+    affine[:3, :3], affine[:3, 3] = turn @ np.diag([-0.958, 0.958, 3.0]), (20.0, -8.0, 5.0)
+    for name, data in (("reference", reference), ("prediction", np.rint(prediction) if kind == "uint8" else prediction)):
+        stored = np.dtype(kind) if name == "prediction" else np.dtype(np.float32)
+        image = nib.Nifti1Image(data.astype(stored), affine, dtype=stored)
+        nib.save(image, tmp_path / f"{name}.nii.gz")
+    test, result = (sitk.ReadImage(str(tmp_path / f"{name}.nii.gz")) for name in ("reference", "prediction"))
+    found = score_by_challenge(read_values(tmp_path / "prediction.nii.gz"), read_values(tmp_path / "reference.nii.gz"))
+    # The header's single precision is what is left over of H95.
+    assert tuple(vars(found).values()) == pytest.approx(by_steps(test, result), abs=1e-6)
+
+
 def test_other_pathology_counts_in_neither() -> None:
     reference = np.zeros(GRID.shape)
     reference[3:8, 3:8, 3:8] = 1
@@ -87,10 +120,32 @@ def test_empty_masks_have_the_challenges_values() -> None:
     assert isinstance(invented.avd_percent, NotAssessed)
 
 
-def test_other_grids_are_refused() -> None:
-    other = Volume(np.zeros((20, 22, 12), np.float32), make_grid((20, 22, 12), (1.1, 0.9, 3.1)))
-    with pytest.raises(GeometryError):
+def test_other_numbers_of_voxels_are_refused() -> None:
+    other = Volume(np.zeros((20, 22, 13), np.float32), make_grid((20, 22, 13), (1.1, 0.9, 3.0)))
+    with pytest.raises(GeometryError, match=r"\(20, 22, 12\) and \(20, 22, 13\) voxels"):
         score_by_challenge(volume(np.zeros(GRID.shape)), other)
+
+
+def test_the_predictions_header_is_ignored_and_that_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data, moved = np.zeros(GRID.shape, np.float32), np.zeros(GRID.shape, np.float32)
+    data[3:8, 3:8, 3:8], moved[4:9, 3:8, 3:8] = 1, 1
+    plain = make_grid(GRID.shape, (1.0, 1.0, 1.0))
+    assert score_by_challenge(Volume(moved, plain), Volume(data, GRID)) == score_by_challenge(Volume(moved, GRID), Volume(data, GRID))
+    write_volume(tmp_path / "plain.nii.gz", Volume(data, plain))
+    write_volume(tmp_path / "reference.nii.gz", Volume(data, GRID))
+    call = ("evaluate", tmp_path / "plain.nii.gz", tmp_path / "reference.nii.gz", "--rules", "wmh-challenge", "--json")
+    assert smallvessel(*call) == 0
+    shown = capsys.readouterr()
+    (record,) = json.loads(shown.out)
+    assert (record["dice"], record["header_ignored"]) == (1.0, True)
+    assert "the header of plain.nii.gz differs" in shown.err
+
+
+def test_predicted_values_above_1000_are_background() -> None:
+    data = np.zeros(GRID.shape)
+    data[3:8, 3:8, 3:8] = 1
+    assert score_by_challenge(volume(65535 * data), volume(data)).dice == 0.0
+    assert score_by_challenge(volume(1000 * data), volume(data)).dice == 1.0
 
 
 def test_the_command_line_prints_the_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -105,3 +160,70 @@ def test_the_command_line_prints_the_numbers(tmp_path: Path, capsys: pytest.Capt
         main(["evaluate", str(tmp_path / "a.nii.gz"), str(tmp_path / "a.nii.gz"), "--rules", "brats"])
     assert end.value.code == 2
     assert "wmh-challenge" in capsys.readouterr().err
+
+
+def smallvessel(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as end:
+        main([str(argument) for argument in arguments])
+    return int(end.value.code or 0)
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    """Four references, and predictions of three of them that are a slice short."""
+    for at in range(4):
+        data = np.zeros(GRID.shape)
+        data[3:8, 3:8, 3 : 6 + at] = 1
+        write_volume(tmp_path / "reference" / f"{at}.nii.gz", volume(data))
+        data[:, :, 3] = 0
+        if at < 3:
+            write_volume(tmp_path / "prediction" / f"{at}.nii.gz", volume(data))
+    return tmp_path / "prediction", tmp_path / "reference"
+
+
+def test_the_challenges_numbers_are_written_with_all_digits(folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    out = folders[0].parent / "out"
+    assert smallvessel("evaluate", *folders, "--rules", "wmh-challenge", "--output", out) == 0
+    shown = capsys.readouterr()
+    assert "no prediction for" in shown.err
+    assert "3.nii.gz" in shown.err
+    assert "Means" in shown.out
+    with (out / "challenge.tsv").open() as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    expected = [4 / 5, 6 / 7, 8 / 9]
+    assert [float(row["dice"]) for row in rows] == pytest.approx(expected, abs=1e-9)
+    record = json.loads((out / "challenge.json").read_text())
+    assert [mask["dice"] for mask in record["masks"]] == expected
+    assert [Path(name).name for name in record["without_prediction"]] == ["3.nii.gz"]
+    mean = record["means"]["dice"]
+    assert mean["mean"] == pytest.approx(np.mean(expected))
+    assert mean["low"] <= mean["mean"] <= mean["high"]
+    with (out / "challenge_means.tsv").open() as file:
+        assert next(csv.DictReader(file, delimiter="\t"))["subjects"] == "3"
+
+
+def test_folders_as_the_challenge_lays_them_out_pair(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    truth = Mask(ball(make_grid((20, 20, 12), (1.0, 1.0, 3.0)), (0, 0, 0), 6), make_grid((20, 20, 12), (1.0, 1.0, 3.0)))
+    for place in ("Utrecht/0", "Amsterdam/GE3T/100", "Singapore/50"):
+        write_volume(tmp_path / "ref" / place / "wmh.nii.gz", truth)
+        write_volume(tmp_path / "ref" / place / "orig/FLAIR.nii.gz", truth)
+    write_volume(tmp_path / "pred/Utrecht/0/result.nii.gz", truth)
+    (tmp_path / "pred/Amsterdam/GE3T/100").mkdir(parents=True)
+    nib.save(nib.load(tmp_path / "pred/Utrecht/0/result.nii.gz"), tmp_path / "pred/Amsterdam/GE3T/100/result.nii")
+    assert smallvessel("evaluate", tmp_path / "pred", tmp_path / "ref", "--rules", "wmh-challenge", "--json") == 0
+    shown = capsys.readouterr()
+    assert [(one["mask"], one["dice"]) for one in json.loads(shown.out)] == [
+        ("Amsterdam/GE3T/100/wmh.nii.gz", 1.0),
+        ("Utrecht/0/wmh.nii.gz", 1.0),
+    ]
+    said = shown.err.replace("\n", "")
+    assert "Singapore/50/wmh.nii.gz" in said
+    assert "FLAIR" not in said
+
+
+@pytest.mark.parametrize("option", [("--label", "2"), ("--threshold", "0.9"), ("--resample",), ("--prediction-label", "any")])
+def test_options_that_the_challenge_does_not_have_are_refused(
+    option: tuple[str, ...], folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert smallvessel("evaluate", *folders, "--rules", "wmh-challenge", *option) == 2
+    assert "the challenge's own rules" in " ".join(capsys.readouterr().err.split())

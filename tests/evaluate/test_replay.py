@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import replay_study
 from accuracy import measure
 from cohorts import write_table
 from phantoms import ball, make_grid
+from smallvessel.errors import InputError
 from smallvessel.markers import MARKERS, Marker
 from smallvessel.records import SessionId
 from smallvessel.simulate.burden import BurdenSettings
@@ -50,16 +52,26 @@ def test_burdens_reach_from_none_to_the_end_of_their_ranges() -> None:
         assert position.max() > 0.85
 
 
-def test_the_external_scanner_lies_beyond_every_training() -> None:
+def test_the_external_scanner_lies_beyond_what_the_page_says() -> None:
+    """In-plane voxels and relaxation beyond both trainings; noise and field beyond that of the markers, within that of the anatomy."""
     pytest.importorskip("torch", reason="the simulator's images need torch")
-    from smallvessel.simulate.acquisition import AcquisitionSettings
+    from smallvessel.learn.anatomy_samples import AnatomySamples
+    from smallvessel.learn.marker_samples import MarkerSamples
 
+    defaults: dict[type, dict[str, Any]] = {
+        kind: {field.name: field.default for field in fields(kind)} for kind in (MarkerSamples, AnatomySamples)
+    }
+    markers, anatomy = (defaults[kind]["acquisition"] for kind in (MarkerSamples, AnatomySamples))
     inside, outside = (replay_study.site_settings(site) for site in ("internal", "external"))
-    training = AcquisitionSettings()
     for name in ("in_plane_mm", "noise", "bias_sd"):
-        low, high = getattr(training, name)
+        low, high = getattr(markers, name)
         assert getattr(outside.acquisition, name)[0] > high
         assert low <= getattr(inside.acquisition, name)[0] <= getattr(inside.acquisition, name)[1] <= high
+    assert outside.acquisition.in_plane_mm[0] > anatomy.in_plane_mm[1]
+    for name in ("noise", "bias_sd"):
+        assert getattr(outside.acquisition, name)[0] < getattr(anatomy, name)[1]
+    for kind in (MarkerSamples, AnatomySamples):
+        assert outside.contrast.relaxation_scale != defaults[kind]["contrast"].relaxation_scale
     assert outside.contrast.relaxation_scale != inside.contrast.relaxation_scale == (1.0, 1.0, 1.0)
 
 
@@ -79,7 +91,7 @@ def study(tmp_path: Path) -> tuple[list[replay_study.Patient], Path]:
             write_volume(folder / f"{name}_label-{marker}_mask.nii.gz", Mask(truth, TRUTH))
             write_volume(tmp_path / "out" / name / "anat" / f"{name}_space-FLAIR_res-1mm_label-{marker}_mask.nii.gz", mask)
             measured |= {f"{info.column}_volume_ml": mask.volume_ml, f"{info.column}_count": 1}
-        measures.append({**measured, "qc_status": "pass", "software_version": "0.1.0"})
+        measures.append({**measured, "qc_status": "pass", "networks": "anatomy 7 sha256:a; markers 8 sha256:b"})
         grade = int(4 * patient.severity)
         visual.append({"participant_id": name, "fazekas_deep": min(grade, 3), "epvs_bg": grade, "svd_total": grade})
     write_table(tmp_path / "out" / "measures.tsv", measures)
@@ -92,17 +104,43 @@ def test_tables_put_ours_beside_the_papers(study: tuple[list[replay_study.Patien
     record = replay_study.make_tables(patients, folder)
     markdown = replay_study.to_markdown(record, len(patients))
     assert "SIMULATED" in markdown.splitlines()[0]
-    rows = {tuple(cells[1:3]): cells for line in markdown.splitlines() if len(cells := [c.strip() for c in line.split("|")]) == 11}
+    rows = {tuple(cells[1:3]): cells for line in markdown.splitlines() if len(cells := [c.strip() for c in line.split("|")]) == 14}
     for marker, paper in replay_study.PAPER.items():
         for group in ("internal", "external", "all"):
-            assert rows[marker, group][8:10] == [f"{paper.dice:.2f}", f"{paper.pearson:.3f}"]
-    dice = {group: float(rows[Marker.CMB, group][3].split()[0]) for group in ("internal", "external")}
+            assert rows[marker, group][11:13] == [f"{paper.dice:.2f}", f"{paper.pearson:.3f}"]
+    assert [rows[Marker.WMH, group][3] for group in ("all", "internal", "external")] == ["16", "12", "4"]
+    dice = {group: float(rows[Marker.CMB, group][4].split()[0]) for group in ("internal", "external")}
     assert dice["internal"] > 0.9
     assert dice["external"] < dice["internal"] - 0.05
     assert "| Fazekas, deep | WMH | 16 |" in markdown
     assert "| all four markers | volume | all | 16 |" in markdown
     assert "internal patients, SIMULATED" in (folder / "cohort" / "methods.md").read_text(encoding="utf-8")
     json.dumps(record, allow_nan=False)
+
+
+def test_the_table_says_who_is_missing_and_which_grades_do_not_occur(study: tuple[list[replay_study.Patient], Path]) -> None:
+    patients, folder = study
+    table = folder / "out" / "measures.tsv"
+    header, first, second, *lines = table.read_text().splitlines()
+    table.write_text("\n".join([header, second.replace("\tpass\t", "\tfail\t"), *lines]) + "\n")
+    name = first.split("\t")[0]
+    (folder / "out" / "logs").mkdir()
+    (folder / "out" / "logs" / f"{name}.log").write_text("FAILED")
+    markdown = replay_study.to_markdown(replay_study.make_tables(patients, folder), len(patients))
+    assert "14 of 16 patients enter." in markdown
+    assert f"- {second.split()[0]}: a quality check failed" in markdown
+    assert f"- {name}: it was not measured" in markdown
+    (deep,) = (line for line in markdown.splitlines() if line.startswith("| Fazekas, deep | 0: "))
+    assert deep.endswith("| none |")
+    (burden,) = (line for line in markdown.splitlines() if line.startswith("| EPVS, basal ganglia | 0: "))
+    assert burden.endswith("4: 0 | 4 |")
+    models = json.loads((folder / "reference.json").read_text())["models"]
+    assert models == {"anatomy": "7 sha256:a", "markers": "8 sha256:b"}
+
+
+def test_a_study_of_which_nothing_is_measured_says_so(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no finished session"):
+        replay_study.rate_patients(tmp_path, tmp_path, tmp_path / "visual.tsv")
 
 
 def test_a_slice_too_small_for_a_reference_says_so(study: tuple[list[replay_study.Patient], Path]) -> None:

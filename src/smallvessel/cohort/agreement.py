@@ -13,7 +13,7 @@ from ..evaluate import Estimate, icc_agreement, pearson, spearman
 from ..markers import MARKERS, Marker
 from ..records import VOLUME_OFFSET_ML, NotAssessed
 from . import plots
-from .results import Cell, Column, Figure, ResultTable, Section, name_computed, with_holm
+from .results import Cell, Column, Figure, ResultTable, Section, describe_holm, name_computed, with_holm
 from .statistics import BlandAltman, bland_altman, correlation_p, spearman_p
 from .table import Cohort, Numbers
 
@@ -45,6 +45,7 @@ LIMITS_COLUMNS = (
     Column("upper_limit", "upper limit"),
     Column("slope", "slope on the mean"),
     Column("slope_p", "p of the slope", True),
+    Column("slope_p_holm", "p, Holm", True),
 )
 CORRELATION_PHRASES = {
     "pearson": "Pearson's correlation (Fisher's interval)",
@@ -63,10 +64,11 @@ LOG_NOTE = (
 
 @dataclass(frozen=True)
 class Pair:
-    """Measured and reference numbers of one marker, shape (n,) of the cohort, NaN where one is missing."""
+    """Measured and reference numbers of one marker, shape (n,) of the cohort, NaN where one is missing; ``source`` has the reference's."""
 
     marker: Marker
     kind: str
+    source: str
     measured: Numbers
     reference: Numbers
 
@@ -82,12 +84,13 @@ def analyse_agreement(cohort: Cohort, manual: Mapping[str, Numbers]) -> Section:
     ----------
     cohort : Cohort
     manual : mapping of str to ndarray, shape (n,)
-        Volumes and counts of the manual masks by column, NaN without a mask; the visual table's numbers stand in where there are none.
+        Volumes and counts of the manual masks by column, NaN without a mask. They stand beside the visual table's numbers: neither
+        displaces the other.
     """
-    reference = {**cohort.rated, **manual}
     pairs = [
-        Pair(marker, kind, cohort.measured[column], reference[column])
+        Pair(marker, kind, source, cohort.measured[column], reference[column])
         for marker, info in MARKERS.items()
+        for source, reference in (("manual masks", manual), ("visual table", cohort.rated))
         for kind in KINDS
         if (column := f"{info.column}_{kind}") in cohort.measured and column in reference
     ]
@@ -98,31 +101,43 @@ def analyse_agreement(cohort: Cohort, manual: Mapping[str, Numbers]) -> Section:
         )
     correlations, limits = [], []
     for pair in pairs:
-        source = "manual masks" if f"{MARKERS[pair.marker].column}_{pair.kind}" in manual else "visual table"
         for name, members in cohort.parts():
             chosen = pair.known & members
             mine, theirs = pair.measured[chosen], pair.reference[chosen]
-            marker, what = str(pair.marker), (source, name, int(chosen.sum()))
+            marker, what = str(pair.marker), (pair.source, name, int(chosen.sum()))
             correlations.append((marker, KINDS[pair.kind], *what, *_correlate(mine, theirs)))
             limits.append((marker, KINDS[pair.kind], *what, *_limit_cells(bland_altman(mine, theirs), ratio=False)))
             if pair.kind == "volume_ml":
                 logs = (np.log(values + VOLUME_OFFSET_ML) for values in (mine, theirs))
                 limits.append((marker, "volume, ratio", *what, *_limit_cells(bland_altman(*logs), ratio=True)))
+    sources = " and ".join(f"the {source}" for source in dict.fromkeys(str(row[2]) for row in correlations))
     computed = name_computed(CORRELATION_COLUMNS, correlations, CORRELATION_PHRASES)
     with_limits = name_computed(LIMITS_COLUMNS, limits, {"bias": LIMITS_PHRASE})
-    holm_note = f"p values are corrected by Holm's method, each of the two columns over its {len(correlations)} rows."
+    corrected, of_slopes = describe_holm(CORRELATION_COLUMNS, correlations), describe_holm(LIMITS_COLUMNS, limits)
+    notes = [f"p values are corrected {how}." if how else "" for how in (corrected, of_slopes)]
     return Section(
         TITLE,
         ("Numbers of measures.tsv against those of the reference that each row names.",),
         (
-            ResultTable("agreement", TITLE, CORRELATION_COLUMNS, with_holm(CORRELATION_COLUMNS, correlations), (holm_note,)),
-            ResultTable("limits_of_agreement", "Limits of agreement, measured minus reference", LIMITS_COLUMNS, tuple(limits), (LOG_NOTE,)),
+            ResultTable(
+                "agreement", TITLE, CORRELATION_COLUMNS, with_holm(CORRELATION_COLUMNS, correlations), tuple(filter(None, notes[:1]))
+            ),
+            ResultTable(
+                "limits_of_agreement",
+                "Limits of agreement, measured minus reference",
+                LIMITS_COLUMNS,
+                with_holm(LIMITS_COLUMNS, limits),
+                tuple(filter(None, (LOG_NOTE, notes[1]))),
+            ),
         ),
         tuple(_figure(marker, shown, cohort) for marker in Marker if (shown := [p for p in pairs if p.marker is marker and p.known.any()])),
         tuple(
-            f"Measured volumes and counts were compared with the reference by {what}."
-            for what in ([f"{computed}; p values were corrected by Holm's method"] if computed else [])
-            + ([with_limits] if with_limits else [])
+            f"Measured volumes and counts were compared with those of {sources} by {what}."
+            for what in (
+                computed + (f"; p values were corrected {corrected}" if corrected else ""),
+                with_limits + (f"; p values of slopes on the mean were corrected {of_slopes}" if of_slopes else ""),
+            )
+            if what
         ),
     )
 
@@ -147,10 +162,11 @@ def _correlate(measured: Numbers, reference: Numbers) -> tuple[Cell, ...]:
 
 def _limit_cells(found: BlandAltman | NotAssessed, ratio: bool) -> tuple[Cell, ...]:
     if isinstance(found, NotAssessed):
-        return (found,) * 6
+        return (found,) * 7
     ends = (found.bias, found.lower, found.upper)
     bias, lower, upper = (_as_ratio(end) for end in ends) if ratio else ends
-    return bias, found.sd, lower, upper, found.slope, NotAssessed("no slope") if math.isnan(found.slope_p) else found.slope_p
+    slope_p = NotAssessed("no slope") if math.isnan(found.slope_p) else found.slope_p
+    return bias, found.sd, lower, upper, found.slope, slope_p, slope_p
 
 
 def _as_ratio(found: Estimate) -> Estimate:

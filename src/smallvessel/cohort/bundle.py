@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ class Bundle:
 def write_bundle(bundle: Bundle, folder: Path) -> Path:
     """Write a bundle. The page is removed first and written last: where it is, everything is there.
 
+    Tables and figures of a former bundle in the folder are removed: the new one may have fewer.
+
     Returns
     -------
     Path
@@ -42,6 +45,8 @@ def write_bundle(bundle: Bundle, folder: Path) -> Path:
     page = folder / PAGE
     try:
         page.unlink(missing_ok=True)
+        for former in _files_of(folder):
+            former.unlink(missing_ok=True)
         for table in (*(table for section in bundle.sections for table in section.tables), *bundle.extra_tables):
             write_text(folder / "tables" / f"{table.name}.tsv", to_separated(table, "\t"))
             write_text(folder / "tables" / f"{table.name}.csv", to_separated(table, ","))
@@ -65,7 +70,24 @@ def write_bundle(bundle: Bundle, folder: Path) -> Path:
 def _record(bundle: Bundle) -> dict[str, object]:
     tables = {table.name: to_record(table) for section in bundle.sections for table in section.tables}
     missing = {section.title: list(section.missing) for section in bundle.sections if section.missing}
-    return {"title": bundle.title, "methods": bundle.methods, "not_computed": missing, "tables": tables}
+    return {"title": bundle.title, "methods": bundle.methods, "not_computed": missing, "tables": tables, "files": _file_names(bundle)}
+
+
+def _file_names(bundle: Bundle) -> list[str]:
+    tables = [table.name for section in bundle.sections for table in section.tables] + [table.name for table in bundle.extra_tables]
+    figures = [figure.name for section in bundle.sections for figure in section.figures]
+    return [f"tables/{name}.{kind}" for name in tables for kind in ("tsv", "csv", "tex")] + [
+        f"figures/{name}.{kind}" for name in figures for kind in ("svg", "png")
+    ]
+
+
+def _files_of(folder: Path) -> list[Path]:
+    """The tables and figures that a former bundle in this folder named as its own."""
+    try:
+        names = json.loads((folder / NUMBERS).read_text(encoding="utf-8"))["files"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    return [folder / name for name in names if re.fullmatch(r"(tables|figures)/[a-z0-9_]+\.(tsv|csv|tex|svg|png)", str(name))]
 
 
 def _render_page(bundle: Bundle, pictures: dict[str, str]) -> str:

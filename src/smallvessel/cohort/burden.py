@@ -14,7 +14,7 @@ from ..scales import SCALES, Scale
 from ..tables import Z_PREFIX
 from . import plots
 from .grades import BURDEN
-from .results import Cell, Column, Figure, ResultTable, Section, name_computed, with_holm
+from .results import Cell, Column, Figure, ResultTable, Section, describe_holm, name_computed, with_holm
 from .statistics import Association, partial_spearman, regress, spearman_p
 from .table import Cohort, Numbers
 
@@ -39,9 +39,9 @@ COLUMNS = (
 )
 PHRASES = {
     "spearman": "Spearman's correlation",
-    "adjusted": "the partial rank correlation adjusted for age and sex",
+    "adjusted": "the partial rank correlation adjusted for {traits}",
     "slope": "linear regression with HC3 errors",
-    "slope_adjusted": "the same adjusted for age and sex",
+    "slope_adjusted": "the same adjusted for {traits}",
 }
 
 
@@ -63,14 +63,16 @@ def relate_burden(cohort: Cohort) -> Section:
         for (part, kind), z in scores.items()
         for group, members in cohort.parts()
     ]
-    computed = name_computed(COLUMNS, rows, PHRASES)
+    traits = " and ".join(_known_traits(cohort))
+    phrases = {key: phrase.format(traits=traits) for key, phrase in PHRASES.items()}
+    computed, corrected = name_computed(COLUMNS, rows, phrases), describe_holm(COLUMNS, rows)
     whose = "rated" if cohort.visual else "computed by smallvessel from the same masks"
-    against = f"the reference {cohort.reference}" if cohort.reference else "the reference with which the sessions were measured"
+    against = f"the reference {cohort.reference.name}" if cohort.reference else "the reference with which the sessions were measured"
     circular = () if cohort.visual else (f"The total burden score is {whose}, so that it is not independent of the z scores.",)
     notes = (
-        "z per point: slope of z on the score by least squares with HC3 errors. Adjusted: for age and sex, on the sessions of which both "
-        "are known; one that does not vary is left out. p values are corrected by Holm's method, each of the two columns over its "
-        f"{len(rows)} rows.",
+        "z per point: slope of z on the score by least squares with HC3 errors."
+        + (f" Adjusted: for {traits}, on the sessions of which that is known; what does not vary is left out." if traits else "")
+        + (f" p values are corrected {corrected}." if corrected else ""),
     )
     return Section(
         TITLE,
@@ -84,12 +86,36 @@ def relate_burden(cohort: Cohort) -> Section:
             ),
         ),
         (
-            f"Z scores against {against} were related to the total burden score ({whose}), all together, per group and per marker, by "
-            f"{computed}. p values were corrected by Holm's method.",
+            f"Z scores against {against}{_rule(cohort)} were related to the total burden score ({whose}), all together, per "
+            f"group and per marker, by {computed}." + (f" p values were corrected {corrected}." if corrected else ""),
         )
         if computed
         else (),
     )
+
+
+def _rule(cohort: Cohort) -> str:
+    """How the z scores were made, and of which networks' measurements; empty for those that the table had."""
+    reference = cohort.reference
+    if reference is None:
+        return ""
+    adjusted = ", adjusted for age and sex" if reference.adjustment else ""
+    z_total = cohort.measured["z_total"]
+    fewer = int(
+        np.count_nonzero(~np.isnan(z_total) & np.isnan([cohort.measured[f"z_{info.column}"] for info in MARKERS.values()]).any(axis=0))
+    )
+    assessed = f", in {fewer} sessions over the markers that were assessed" if fewer else ""
+    named = ", ".join(f"{name} {model}" for name, model in reference.models.items())
+    networks = f"; the reference was measured by {named}" if named else ""
+    return (
+        f" ({reference.transform} of mL per litre of intracranial volume, or of counts{adjusted}; all markers together: the "
+        f"{reference.total} of their z{assessed}{networks})"
+    )
+
+
+def _known_traits(cohort: Cohort) -> dict[str, Numbers]:
+    """What z can be adjusted for: of age and sex what is known of any session, shape (n,)."""
+    return {name: values for name, values in (("age", cohort.age), ("sex", cohort.male)) if not np.isnan(values).all()}
 
 
 def _association_cells(z: Numbers, burden: Numbers, cohort: Cohort, members: NDArray[np.bool_]) -> tuple[Cell, ...]:
@@ -97,8 +123,9 @@ def _association_cells(z: Numbers, burden: Numbers, cohort: Cohort, members: NDA
     known = members & ~np.isnan(z) & ~np.isnan(burden)
     rho = spearman(z[known], burden[known])
     p = spearman_p(z[known], burden[known])
-    with_traits = known & ~np.isnan(cohort.age) & ~np.isnan(cohort.male)
-    covariates = [values for values in (cohort.age[with_traits], cohort.male[with_traits]) if len(values) and np.ptp(values) > 0]
+    traits = _known_traits(cohort)
+    with_traits = known & ~np.isnan([*traits.values()]).any(axis=0) if traits else np.zeros_like(known)
+    covariates = [values[with_traits] for values in traits.values() if with_traits.any() and np.ptp(values[with_traits]) > 0]
     adjusted: Association | NotAssessed = NO_TRAITS
     slope_adjusted: Association | NotAssessed = NO_TRAITS
     if with_traits.any():

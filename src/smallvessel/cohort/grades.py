@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..markers import Marker
-from ..scales import SCALES, Scale
+from ..scales import LACUNE_LIMITS, SCALES, Scale
 
 BURDEN = str(Scale.SVD_TOTAL)
 MOST_GRADES = 8
@@ -47,10 +47,6 @@ _MEASURES: dict[Scale, tuple[str, ...]] = {
     Scale.CMB_BAND: ("cmb_volume_ml",),
 }
 FAZEKAS_TOTAL, LACUNE_GRADE = "fazekas_total", "lacune_grade"
-LACUNE_BANDS = (1, 3, 6)
-"""None, 1 to 2, 3 to 5, more: the bands of Amin Al Olama et al. 2020, 10.1161/STROKEAHA.119.027314, from one source."""
-CMB_BANDS = (1, 5, 10)
-"""As :data:`smallvessel.scales.Scale.CMB_BAND`."""
 _BURDEN_PARTS = (Scale.FAZEKAS_PERIVENTRICULAR, Scale.FAZEKAS_DEEP, Scale.EPVS_BASAL_GANGLIA, Scale.CMB_BAND)
 
 GRADES: dict[str, Grade] = {
@@ -86,7 +82,10 @@ def derive_grades(grades: Mapping[str, Numbers], numbers: Mapping[str, Numbers])
     periventricular, deep = (found.get(str(scale)) for scale in (Scale.FAZEKAS_PERIVENTRICULAR, Scale.FAZEKAS_DEEP))
     if periventricular is not None and deep is not None:
         found.setdefault(FAZEKAS_TOTAL, periventricular + deep)
-    for name, column, bands in ((LACUNE_GRADE, "lacune_count", LACUNE_BANDS), (str(Scale.CMB_BAND), "cmb_count", CMB_BANDS)):
+    for name, column, bands in (
+        (LACUNE_GRADE, "lacune_count", LACUNE_LIMITS),
+        (str(Scale.CMB_BAND), "cmb_count", SCALES[Scale.CMB_BAND].limits),
+    ):
         if column in numbers:
             banded = np.digitize(numbers[column], bands).astype(float)
             found.setdefault(name, np.where(np.isnan(numbers[column]), np.nan, banded))

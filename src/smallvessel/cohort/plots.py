@@ -99,7 +99,7 @@ def draw_agreement(pairs: Sequence[Pair], cohort: Cohort) -> Figure:
             measured, reference = pair.measured[pair.known], pair.reference[pair.known]
             groups = np.array(cohort.groups, dtype=object)[pair.known]
             colour = MARKERS[pair.marker].colour
-            _identity(left.pop(0), measured, reference, groups, colour, unit)
+            _identity(left.pop(0), measured, reference, groups, colour, unit, pair.source)
             _differences(left.pop(0), measured, reference, groups, colour, unit, f"difference, {unit}")
             if pair.kind == "volume_ml":
                 logs = [np.log(values + VOLUME_OFFSET_ML) for values in (measured, reference)]
@@ -141,11 +141,11 @@ def _boxes(panel: Axes, samples: Mapping[str, NDArray[np.float64]], colour: str)
     panel.set_xticks(range(len(samples)), labels, fontsize=7)
 
 
-def _identity(panel: Axes, measured: Numbers, reference: Numbers, groups: NDArray[np.object_], colour: str, unit: str) -> None:
+def _identity(panel: Axes, measured: Numbers, reference: Numbers, groups: NDArray[np.object_], colour: str, unit: str, source: str) -> None:
     _points(panel, reference, measured, groups, colour)
     end = float(max(measured.max(initial=0.0), reference.max(initial=0.0))) or 1.0
     panel.plot([0, end], [0, end], color=GREY, linewidth=0.8)
-    panel.set(xlabel=f"reference, {unit}", ylabel=f"measured, {unit}", title=f"{'volume' if unit == 'mL' else unit}, n = {len(measured)}")
+    panel.set(xlabel=f"{source}, {unit}", ylabel=f"measured, {unit}", title=f"{'volume' if unit == 'mL' else unit}, n = {len(measured)}")
     if len({group for group in groups if group}) > 1:
         panel.legend(frameon=False, fontsize=7)
 

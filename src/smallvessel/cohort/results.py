@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Cell = str | int | float | Estimate | NotAssessed
 SMALLEST_P = 0.001
+LONGEST_ON_ONE_PAGE = 40
+"""Rows of a table for LaTeX that stay together; more are divided between pages."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,18 @@ def with_holm(columns: Sequence[Column], rows: Sequence[tuple[Cell, ...]]) -> tu
     return tuple(tuple(row) for row in filled)
 
 
+def describe_holm(columns: Sequence[Column], rows: Sequence[tuple[Cell, ...]]) -> str:
+    """How many p values each column was corrected over, as the end of a sentence; empty when there is none."""
+    counts = {
+        column.key.removesuffix("_holm"): n
+        for at, column in enumerate(columns)
+        if column.key.endswith("_holm") and (n := sum(isinstance(row[at - 1], float) for row in rows))
+    }
+    if not counts:
+        return ""
+    return "by Holm's method, each column over its p values: " + ", ".join(f"{n} of {key}" for key, n in counts.items())
+
+
 def name_computed(columns: Sequence[Column], rows: Sequence[tuple[Cell, ...]], phrases: Mapping[str, str]) -> str:
     """What was computed, for the methods paragraph: the phrase of each column (by key) that has a result, and in how many rows it has one.
 
@@ -136,20 +150,25 @@ def name_computed(columns: Sequence[Column], rows: Sequence[tuple[Cell, ...]], p
 
 
 def plain_rows(table: ResultTable) -> tuple[list[str], list[list[str]]]:
-    """Header and rows with all digits: an estimate is three columns, and the last column says why something is ``n/a``."""
+    """Header and rows as text with all digits: an estimate is three columns, and the last column says why something is ``n/a``."""
+    header, rows = _flat_rows(table)
+    return header, [[_plain(cell) for cell in row] for row in rows]
+
+
+def _flat_rows(table: ResultTable) -> tuple[list[str], list[list[str | int | float | None]]]:
     with_interval = [any(isinstance(row[at], Estimate) for row in table.rows) for at in range(len(table.columns))]
     header = []
     for column, wide in zip(table.columns, with_interval, strict=True):
         header += [column.key, f"{column.key}_low", f"{column.key}_high"] if wide else [column.key]
     rows = []
     for row in table.rows:
-        cells: list[str] = []
+        cells: list[str | int | float | None] = []
         for cell, wide in zip(row, with_interval, strict=True):
             if isinstance(cell, Estimate):
-                cells += [_digits(cell.value), _digits(cell.low), _digits(cell.high)]
+                cells += [cell.value, cell.low, cell.high]
             else:
-                cells += [_plain(cell), *([NOT_AVAILABLE] * 2 if wide else [])]
-        rows.append([*cells, "; ".join(_reasons(table, row)) or NOT_AVAILABLE])
+                cells += [None if isinstance(cell, NotAssessed) else cell, *([None] * 2 if wide else [])]
+        rows.append([*cells, "; ".join(_reasons(table, row)) or None])
     return [*header, "why_not_assessed"], rows
 
 
@@ -161,32 +180,52 @@ def to_separated(table: ResultTable, separator: str) -> str:
     return text.getvalue()
 
 
-def to_record(table: ResultTable) -> list[Mapping[str, str]]:
-    """The rows by column, as text with all digits, for JSON."""
-    header, rows = plain_rows(table)
-    return [dict(zip(header, row, strict=True)) for row in rows]
+def to_record(table: ResultTable) -> list[Mapping[str, str | int | float | None]]:
+    """The rows by column for JSON: numbers as numbers, None where something is not assessed."""
+    header, rows = _flat_rows(table)
+    finite = [[None if isinstance(cell, float) and not math.isfinite(cell) else cell for cell in row] for row in rows]
+    return [dict(zip(header, row, strict=True)) for row in finite]
 
 
 def to_latex(table: ResultTable) -> str:
-    """The table for LaTeX with booktabs, in a ``table`` environment."""
+    """The table for LaTeX with booktabs: in a ``table`` environment, or across pages when it is long."""
     layout = "".join("l" if is_text else "r" for is_text in text_columns(table))
     lines = [[column.heading for column in table.columns], *printed_rows(table)]
     head, *body = [" & ".join(map(_escape, line)) + r" \\" for line in lines]
     notes = [rf"\par\smallskip\footnotesize {_escape(' '.join([*table.notes, *reasons(table)]))}"] if table.notes or reasons(table) else []
+    title = rf"\caption{{{_escape(table.title)}}}"
+    if len(body) > LONGEST_ON_ONE_PAGE:
+        return "\n".join(
+            [
+                r"% needs \usepackage{booktabs,longtable}",
+                r"{\footnotesize",
+                rf"\begin{{longtable}}{{{layout}}}",
+                rf"{title}\label{{tab:{table.name}}}\\",
+                *(r"\toprule", head, r"\midrule", r"\endfirsthead"),
+                *(r"\toprule", head, r"\midrule", r"\endhead"),
+                *(r"\bottomrule", r"\endfoot"),
+                *body,
+                r"\end{longtable}",
+                *(["\\noindent" + note.removeprefix(r"\par\smallskip\footnotesize") + r"\par" for note in notes]),
+                "}",
+                "",
+            ]
+        )
     return "\n".join(
         [
-            r"% needs \usepackage{booktabs,graphicx}",
+            r"% needs \usepackage{booktabs,adjustbox}",
             r"\begin{table}",
-            rf"\caption{{{_escape(table.title)}}}",
+            title,
             rf"\label{{tab:{table.name}}}",
-            r"\resizebox{\textwidth}{!}{%",
+            r"\begin{adjustbox}{max width=\textwidth}",
             rf"\begin{{tabular}}{{{layout}}}",
             r"\toprule",
             head,
             r"\midrule",
             *body,
             r"\bottomrule",
-            r"\end{tabular}}",
+            r"\end{tabular}",
+            r"\end{adjustbox}",
             *notes,
             r"\end{table}",
             "",
@@ -223,14 +262,10 @@ def _reasons(table: ResultTable, row: Sequence[Cell]) -> list[str]:
     return [f"{', '.join(keys)}: {reason}" for reason, keys in where.items()]
 
 
-def _plain(cell: Cell) -> str:
+def _plain(cell: str | int | float | None) -> str:
     if isinstance(cell, float):
-        return _digits(cell)
-    return NOT_AVAILABLE if isinstance(cell, NotAssessed) else str(cell)
-
-
-def _digits(value: float) -> str:
-    return f"{value:.6g}" if math.isfinite(value) else NOT_AVAILABLE
+        return f"{cell:.6g}" if math.isfinite(cell) else NOT_AVAILABLE
+    return NOT_AVAILABLE if cell is None else str(cell)
 
 
 LATEX = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,13 +48,25 @@ def describe_sample(cohort: Cohort) -> Section:
     total = len(cohort.ids) + len(cohort.left_out)
     entered = f"{len(cohort.ids)} of {total} sessions, one per participant, enter the analysis."
     left = len(cohort.left_out)
-    why = f" {left} {'was' if left == 1 else 'were'} left out." if left else ""
+    kinds = Counter(one.kind or one.reason for one in cohort.left_out)
+    why = f" {left} {'was' if left == 1 else 'were'} left out ({'; '.join(f'{n}: {kind}' for kind, n in kinds.items())})." if left else ""
+    groups = [f"{name} {int(members.sum())}" for name, members in cohort.parts()[1:]]
+    divided = (f"The cohort is divided by {cohort.group_name}: {', '.join(groups)}.",) if groups else ()
     return Section(
         "Sample",
         (entered + why, *without_group, *cohort.notes),
-        tuple(table for table in (sample, left_out, _missing_markers(cohort)) if table.rows),
-        methods=(entered + why,),
+        tuple(table for table in (sample, _sources(cohort), left_out, _missing_markers(cohort)) if table.rows),
+        methods=(entered + why, *divided),
     )
+
+
+def _sources(cohort: Cohort) -> ResultTable:
+    rows: list[tuple[Cell, ...]] = []
+    for name, cells in cohort.sources.items():
+        counts = Counter(cell or "not known" for cell in cells)
+        rows += [(name, level, n, 100 * n / len(cells)) for level, n in sorted(counts.items())]
+    columns = (Column("column", "column"), Column("level", "level"), Column("n", "participants"), Column("percent", "%"))
+    return ResultTable("sample_sources", "Where the images come from", columns, tuple(rows))
 
 
 def _missing_markers(cohort: Cohort) -> ResultTable:

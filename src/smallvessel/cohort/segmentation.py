@@ -12,17 +12,21 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..evaluate import (
+    CENTRE_DISTANCE_MM,
     METRICS,
+    RULES,
     LesionMetrics,
+    MaskPair,
     Pairing,
     bring_together,
     compare_masks,
+    lesions_of,
     metrics_of,
     pair_masks,
     read_lesions,
     summarise_detection,
 )
-from ..evaluate.lesionwise import find_instances
+from ..evaluate.lesionwise import PANOPTIC_IOU, find_instances
 from ..markers import MARKERS, Marker
 from ..records import NotAssessed, SessionId
 from ..volume import read_mask
@@ -37,12 +41,15 @@ MARKER_OF = {str(marker).lower(): marker for marker in Marker}
 
 @dataclass(frozen=True)
 class ScanScore:
-    """One marker of one session against its manual mask. ``metrics`` are those of :data:`smallvessel.evaluate.METRICS`."""
+    """One marker of one session against its manual mask.
+
+    ``metrics`` are those of :data:`smallvessel.evaluate.METRICS`, ``lesions`` by :data:`smallvessel.evaluate.RULES`.
+    """
 
     id: SessionId
     marker: Marker
     metrics: Mapping[str, float | NotAssessed]
-    lesions: LesionMetrics
+    lesions: Mapping[str, LesionMetrics]
     reference_ml: float
     reference_count: int
 
@@ -85,25 +92,34 @@ def compare_with_manual(
     Raises
     ------
     InputError
-        When nothing pairs, or a mask cannot be read.
+        When nothing pairs, a session has two manual masks of a marker, or a mask cannot be read.
     GeometryError
         When the grids differ and resampling was not asked for.
     """
     pairing = pair_masks(out, manual)
     chosen = {(id.subject, id.session or ""): id for id in cohort.ids}
-    scores = []
+    matched: dict[tuple[SessionId, Marker], MaskPair] = {}
     others = 0
     for pair in pairing.pairs:
         marker, id = MARKER_OF.get(pair.marker), chosen.get((pair.subject, pair.session))
         if marker is None or id is None:
             others += 1
-            continue
+        elif (id, marker) in matched:
+            raise InputError(
+                f"two manual {marker} masks of {id}: {matched[id, marker].reference} and {pair.reference}",
+                "one per session and marker, or that session would count twice",
+                "give one rater at a time, or a consensus of them",
+            )
+        else:
+            matched[id, marker] = pair
+    scores = []
+    for (id, marker), pair in matched.items():
         notify(pair.name)
-        (reference,) = read_lesions(pair.reference)[0].values()
+        (reference,) = read_lesions(pair.reference).masks.values()
         prediction = bring_together(read_mask(pair.prediction), reference, may_resample)
         found = compare_masks(prediction, reference)
         count = int(find_instances(reference).data.max(initial=0))
-        scores.append(ScanScore(id, marker, metrics_of(found), found.by_overlap, reference.volume_ml, count))
+        scores.append(ScanScore(id, marker, metrics_of(found), lesions_of(found), reference.volume_ml, count))
     if not scores:
         raise InputError(
             f"{len(pairing.pairs)} manual masks in {manual}, none of a session that enters",
@@ -115,15 +131,18 @@ def compare_with_manual(
 
 def describe_segmentation(cohort: Cohort, comparison: Comparison, may_resample: bool) -> Section:
     """Means, SDs, medians and quartiles of each measure, and detection, per marker and group."""
+    place = {id: at for at, id in enumerate(cohort.ids)}
     metrics: list[tuple[Cell, ...]] = []
     detection: list[tuple[Cell, ...]] = []
     for marker in Marker:
         of_marker = [score for score in comparison.scores if score.marker is marker]
         for group, members in cohort.parts() if of_marker else ():
-            scores = [score for score in of_marker if members[cohort.ids.index(score.id)]]
+            scores = [score for score in of_marker if members[place[score.id]]]
             metrics += [(str(marker), group, heading, *_metric_cells(scores, name)) for name, heading in METRICS.items()]
-            found = summarise_detection([score.lesions for score in scores])
-            detection.append((str(marker), group, *vars(found).values()))
+            for rule, heading in RULES.items():
+                found = summarise_detection([score.lesions[rule] for score in scores], [score.id.subject for score in scores])
+                rates = (found.recall, found.precision, found.f1, found.false_per_scan, found.positivity)
+                detection.append((str(marker), group, heading, found.n_scans, found.n_with_lesions, found.n_lesions, *rates))
     metric_table = ResultTable(
         "segmentation",
         TITLE,
@@ -149,6 +168,7 @@ def describe_segmentation(cohort: Cohort, comparison: Comparison, may_resample: 
         (
             Column("marker", "marker"),
             Column("group", "group"),
+            Column("rule", "pairs by"),
             Column("n", "n"),
             Column("n_with_lesions", "with lesions"),
             Column("n_lesions", "lesions"),
@@ -159,7 +179,10 @@ def describe_segmentation(cohort: Cohort, comparison: Comparison, may_resample: 
             Column("positivity", "lesion-free scans positive"),
         ),
         tuple(detection),
-        ("A lesion is found, or true, when any voxel of it overlaps. In brackets: 95 % bootstrap intervals over subjects.",),
+        (
+            "By any overlap a lesion is found, or true, when any voxel of it is touched; by centres pairs are one-to-one. In brackets: "
+            "95 % bootstrap intervals over subjects.",
+        ),
     )
     how = " The run's masks were brought onto the manual masks' grids by nearest voxels." if may_resample else ""
     return Section(
@@ -175,8 +198,10 @@ def describe_segmentation(cohort: Cohort, comparison: Comparison, may_resample: 
         ),
         (
             f"{len(comparison.scores)} masks were compared with manual ones: Dice, 95th percentile of the Hausdorff distance, absolute "
-            "volume difference, and lesions (26-connected) by any overlap and by centres, summarised as mean ± SD and median [quartiles] "
-            f"with bootstrap intervals over subjects (2000 resamples, seeded).{how}",
+            "volume difference, volume bias, recall, precision, F1 and false lesions (26-connected) by any overlap and by centres within "
+            f"{CENTRE_DISTANCE_MM:g} mm (one-to-one), and panoptic quality at an IoU above {PANOPTIC_IOU:g}, summarised as mean ± SD and "
+            "median [quartiles]. A measure that an empty mask leaves undefined does not enter: Dice and F1 without a lesion in either "
+            f"mask, recall without a manual lesion, precision without a lesion of the run, distances without both.{how}",
         ),
     )
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..markers import MARKERS
-from ..participants import MISSING, UNKNOWN, Traits, read_participants
+from ..participants import MISSING, UNKNOWN, Traits, read_traits
 from ..records import NotAssessed, SessionId
 from ..reference import PER_LITRE, Reference, total_z, z_score
 from ..tables import QC_LEVELS, Z_PREFIX
@@ -23,6 +24,9 @@ Numbers = NDArray[np.float64]
 """One number per session, shape (n,); NaN where it is n/a."""
 
 KEYS = ("participant_id", "session_id")
+FAILED_QC = "a quality check failed"
+SOURCES = ("site", "scanner", "manufacturer", "manufacturers_model_name", "magnetic_field_strength")
+"""Columns of a participants' table that tell where an image comes from, in any case."""
 NOT_MEASURED = NotAssessed("n/a in the table")
 RATED = tuple(f"{info.column}_{kind}" for info in MARKERS.values() for kind in ("volume_ml", "count"))
 """Columns of a visual table that hold volumes and counts and not grades."""
@@ -37,13 +41,22 @@ class Sheet:
     rows: Mapping[SessionId, Mapping[str, str]]
     lines: Mapping[SessionId, int]
 
+    @cached_property
+    def of_subject(self) -> Mapping[str, tuple[SessionId, ...]]:
+        """The sessions of each participant."""
+        found: dict[str, tuple[SessionId, ...]] = {}
+        for id in self.rows:
+            found[id.subject] = (*found.get(id.subject, ()), id)
+        return found
+
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A session that does not enter the analysis, and why."""
+    """A session that does not enter the analysis, and why; ``kind`` is the reason without the session's own details."""
 
     id: str
     reason: str
+    kind: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,11 +79,15 @@ class Cohort:
         Column by which the cohort is divided; empty when it is not.
     groups : tuple of str
         Each session's group; empty where it is not known.
+    sources : mapping of str to tuple of str
+        The columns of ``SOURCES`` that the participants' table has, each session's value; empty where it is not known.
     qc : tuple of str
-    reference : str
-        Name of the reference cohort of the z scores; empty when they are the table's own.
+    reference : Reference or None
+        Reference cohort of the z scores; None when they are the table's own.
     versions : tuple of str
         Of smallvessel, that measured the sessions.
+    networks : tuple of str
+        That measured the sessions, each combination once; "n/a" where that is not known.
     left_out : tuple of LeftOut
     notes : tuple of str
         What a reader has to know about the tables: rows without a session, columns that were not used.
@@ -85,9 +102,11 @@ class Cohort:
     male: Numbers
     group_name: str = ""
     groups: tuple[str, ...] = ()
+    sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     qc: tuple[str, ...] = ()
-    reference: str = ""
+    reference: Reference | None = None
     versions: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -105,6 +124,7 @@ def read_cohort(
     reference: Reference | None = None,
     failed: Iterable[LeftOut] = (),
     keep_failed_qc: bool = False,
+    z_over_assessed: bool = False,
 ) -> Cohort:
     """Join ``measures.tsv`` with the raters' table and the participants' groups.
 
@@ -122,6 +142,8 @@ def read_cohort(
         Sessions that have no row, to be told with the others that were left out.
     keep_failed_qc : bool
         Whether sessions whose quality checks failed enter all the same.
+    z_over_assessed : bool
+        Whether the total z against the reference is made from the markers that were assessed.
 
     Raises
     ------
@@ -138,11 +160,21 @@ def read_cohort(
         raise InputError(
             f"{table} without any of the columns {', '.join(missing)}", "a measures.tsv as smallvessel run writes it", "give that file"
         )
-    measured = {name: _numbers(sheet, name, ids, -math.inf if name.startswith("z_") else 0.0) for name in numeric}
-    traits, group_of, notes = _read_groups(groups, ids)
+    measured = {
+        name: _numbers(
+            sheet,
+            name,
+            ids,
+            -math.inf if name.startswith("z_") else 0.0,
+            GRADES[name].highest if name in GRADES else math.inf,
+            name in GRADES or name.endswith("_count"),
+        )
+        for name in numeric
+    }
+    traits, group_of, sources, notes = _read_groups(groups, ids)
     rated, grades, of_visual = _read_visual(visual, ids)
     if reference is not None:
-        measured |= _z_scores(measured, reference, traits)
+        measured |= _z_scores(measured, reference, traits, z_over_assessed)
     own_grades = {name: measured[name] for name in GRADES if name in measured}
     own_counts = {name: measured[name] for name in RATED if name in measured}
     return Cohort(
@@ -155,9 +187,11 @@ def read_cohort(
         male=np.array([math.nan if one.male is None else float(one.male) for one in traits], float),
         group_name=groups[1] if groups else "",
         groups=group_of,
+        sources=sources,
         qc=tuple(sheet.rows[id].get("qc_status", "n/a") for id in ids),
-        reference=reference.name if reference else "",
+        reference=reference,
         versions=tuple(sorted({sheet.rows[id].get("software_version", "n/a") for id in ids})),
+        networks=tuple(sorted({sheet.rows[id].get("networks", "n/a") for id in ids})),
         left_out=(*left_out, *failed),
         notes=(*notes, *of_visual),
     )
@@ -241,9 +275,10 @@ def _choose_sessions(sheet: Sheet, keep_failed_qc: bool) -> tuple[tuple[SessionI
                 f"qc_status = {status!r} in line {sheet.lines[id]} of {sheet.path}", f"one of {', '.join(QC_LEVELS)}", "correct that cell"
             )
         if status == "fail" and not keep_failed_qc:
-            left_out.append(LeftOut(str(id), "a quality check failed"))
+            left_out.append(LeftOut(str(id), FAILED_QC, FAILED_QC))
         elif id.subject in chosen:
-            left_out.append(LeftOut(str(id), f"{chosen[id.subject]} of the same participant is in already"))
+            reason = f"{chosen[id.subject]} of the same participant is in already"
+            left_out.append(LeftOut(str(id), reason, "another session of the participant is in"))
         else:
             chosen[id.subject] = id
     if not chosen:
@@ -255,22 +290,37 @@ def _choose_sessions(sheet: Sheet, keep_failed_qc: bool) -> tuple[tuple[SessionI
     return tuple(chosen.values()), left_out
 
 
-def _read_groups(groups: tuple[Path, str] | None, ids: tuple[SessionId, ...]) -> tuple[list[Traits], tuple[str, ...], list[str]]:
+def _read_groups(
+    groups: tuple[Path, str] | None, ids: tuple[SessionId, ...]
+) -> tuple[list[Traits], tuple[str, ...], dict[str, tuple[str, ...]], list[str]]:
     if groups is None:
-        return [UNKNOWN] * len(ids), ("",) * len(ids), []
+        return [UNKNOWN] * len(ids), ("",) * len(ids), {}, []
     path, column = groups
     sheet = read_sheet(path, "a BIDS participants.tsv")
     if column and column not in sheet.columns:
         raise InputError(f"{path} without the column {column}", f"one of {', '.join(sheet.columns)}", "name one of these after the colon")
-    by_subject = {id.subject: row for id, row in sheet.rows.items()}
-    known = read_participants(path)
-    cells = [by_subject.get(id.subject, {}).get(column, "") if column else "" for id in ids]
-    absent = [str(id) for id in ids if id.subject not in by_subject]
+    rows = [_row_of(sheet, id) for id in ids]
+
+    def cells(name: str) -> tuple[str, ...]:
+        found = [sheet.rows[row][name] if row else "" for row in rows]
+        return tuple("" if cell.lower() in MISSING else cell for cell in found)
+
+    absent = [str(id) for id, row in zip(ids, rows, strict=True) if row is None]
     return (
-        [known.get(id.subject, UNKNOWN) for id in ids],
-        tuple("" if cell.lower() in MISSING else cell for cell in cells),
+        [read_traits(path, sheet.lines[row], sheet.rows[row]) if row else UNKNOWN for row in rows],
+        cells(column) if column else ("",) * len(ids),
+        {name: cells(name) for name in sheet.columns if name.lower() in SOURCES},
         [_named(f"not in {path.name}, so that age, sex and group are not known", absent)] if absent else [],
     )
+
+
+def _row_of(sheet: Sheet, id: SessionId) -> SessionId | None:
+    """Whose row tells of a session: its own, that of its participant without a session, or the only one that its participant has."""
+    for key in (id, SessionId(id.subject)):
+        if key in sheet.rows:
+            return key
+    of_subject = sheet.of_subject.get(id.subject, ())
+    return of_subject[0] if len(of_subject) == 1 else None
 
 
 def _read_visual(path: Path | None, ids: tuple[SessionId, ...]) -> tuple[dict[str, Numbers], dict[str, Numbers], list[str]]:
@@ -303,7 +353,7 @@ def _named(what: str, ids: list[str]) -> str:
     return f"{len(ids)} {what}: {', '.join(ids[:N_NAMED])}{more}."
 
 
-def _z_scores(measured: Mapping[str, Numbers], reference: Reference, traits: list[Traits]) -> dict[str, Numbers]:
+def _z_scores(measured: Mapping[str, Numbers], reference: Reference, traits: list[Traits], over_assessed: bool) -> dict[str, Numbers]:
     absent = np.full(len(traits), math.nan)
     icv_ml = measured.get("icv_ml", absent)
     scores: dict[str, Numbers] = {}
@@ -321,7 +371,8 @@ def _z_scores(measured: Mapping[str, Numbers], reference: Reference, traits: lis
             for at, one in enumerate(traits)
         ]
         scores |= {f"{Z_PREFIX[kind]}{info.column}": _as_numbers(row[marker] for row in rows) for marker, info in MARKERS.items()}
-        scores[f"{Z_PREFIX[kind]}total"] = _as_numbers(total_z({str(m): z for m, z in row.items()}, reference.total) for row in rows)
+        totals = (total_z({str(m): z for m, z in row.items()}, reference.total, over_assessed) for row in rows)
+        scores[f"{Z_PREFIX[kind]}total"] = _as_numbers(totals)
     return scores
 
 

@@ -11,7 +11,7 @@ from ..markers import MARKERS, Marker
 from ..records import NotAssessed
 from . import plots
 from .grades import GRADES, Grade
-from .results import Cell, Column, Figure, ResultTable, Section, name_computed, with_holm
+from .results import Cell, Column, Figure, ResultTable, Section, describe_holm, name_computed, with_holm
 from .statistics import (
     FTest,
     PairDifference,
@@ -77,10 +77,11 @@ def _names(one: Graded) -> tuple[str, str]:
 
 
 def _test_table(tests: list[tuple[Cell, ...]], who: str) -> ResultTable:
+    corrected = describe_holm(TEST_COLUMNS, tests)
     note = (
         "ANOVA takes the grades' variances for equal, Welch does not. Grades of fewer than two sessions are left out of both, and grades "
         "that do not vary out of Welch's: named in the last column. Trend: Jonckheere and Terpstra's test, which is that of Kendall's "
-        f"τ-b. p values are corrected by Holm's method, each kind over its {len(tests)} rows."
+        "τ-b." + (f" p values are corrected {corrected}." if corrected else "")
     )
     return ResultTable("grades_tests", f"Volumes across {who}", TEST_COLUMNS, with_holm(TEST_COLUMNS, tests), (note,))
 
@@ -112,9 +113,9 @@ def _methods(tests: list[tuple[Cell, ...]], with_pairs: bool, who: str) -> tuple
     if not computed:
         return ()
     pairs = ", and pairs of grades by Games and Howell's test with Hedges' g" if with_pairs else ""
-    end = ", those of pairs within each scale by the test itself" if with_pairs else ""
-    corrected = f"p values were corrected by Holm's method over the {len(tests)} rows{end}."
-    return (f"Volumes were compared across {who} by {computed}{pairs}. {corrected}",)
+    corrected = [f"p values were corrected {how}" for how in (describe_holm(TEST_COLUMNS, tests),) if how]
+    corrected += ["p values of pairs hold for all pairs of a scale by the test itself"] if with_pairs else []
+    return (". ".join([f"Volumes were compared across {who} by {computed}{pairs}", *corrected]) + ".",)
 
 
 TEST_COLUMNS = (

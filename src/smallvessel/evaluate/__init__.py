@@ -24,18 +24,20 @@ from .probability import (
     pool_points,
     trace_thresholds,
 )
-from .reading import bring_together, read_lesions
+from .reading import LesionImage, bring_together, read_lesions
 from .sizes import SizeBand, match_by_size, pool_sizes
-from .summary import METRICS, Detection, mean_over_scans, metrics_of, summarise_detection
+from .summary import METRICS, RULES, Detection, lesions_of, mean_over_scans, metrics_of, summarise_detection
 from .voxel import VoxelMetrics, compare_voxels
 
 __all__ = [
     "CENTRE_DISTANCE_MM",
     "METRICS",
+    "RULES",
     "CalibrationBin",
     "ChallengeScore",
     "Detection",
     "Estimate",
+    "LesionImage",
     "LesionMetrics",
     "MaskComparison",
     "MaskPair",
@@ -54,6 +56,7 @@ __all__ = [
     "expected_calibration_error",
     "false_positives_per_scan",
     "icc_agreement",
+    "lesions_of",
     "match_by_distance",
     "match_by_overlap",
     "match_by_size",

@@ -22,6 +22,9 @@ LEVEL = 0.95
 MIN_DEFINED = 0.9
 """A bootstrap interval is given only if the statistic is defined on at least this fraction of the resamples (own choice)."""
 
+ROUNDING = 1e-12
+"""An intraclass correlation this close to 1 is 1: the ratings differ by no more than rounding, and its interval would divide by nothing."""
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -57,7 +60,7 @@ def pearson(x: ArrayLike, y: ArrayLike, level: float = LEVEL) -> Estimate | NotA
     """
     a, b = _columns(x, y)
     if len(a) < 3:
-        return NotAssessed(f"{len(a)} subjects, at least 3 are needed")
+        return _too_few(len(a))
     r = _correlation(a, b)
     if math.isnan(r):
         return NotAssessed("a column does not vary")
@@ -77,7 +80,7 @@ def spearman(x: ArrayLike, y: ArrayLike, level: float = LEVEL) -> Estimate | Not
     """
     a, b = _columns(x, y)
     if len(a) < 3:
-        return NotAssessed(f"{len(a)} subjects, at least 3 are needed")
+        return _too_few(len(a))
     r = _correlation(_mean_ranks(a), _mean_ranks(b))
     if math.isnan(r):
         return NotAssessed("a column does not vary")
@@ -111,7 +114,7 @@ def icc_agreement(ratings: ArrayLike, level: float = LEVEL) -> Estimate | NotAss
         )
     n, k = table.shape
     if n < 3:
-        return NotAssessed(f"{n} subjects, at least 3 are needed")
+        return _too_few(n)
     mean = table.mean()
     between_subjects = k * float(((table.mean(axis=1) - mean) ** 2).sum()) / (n - 1)
     between_raters = n * float(((table.mean(axis=0) - mean) ** 2).sum()) / (k - 1)
@@ -121,7 +124,7 @@ def icc_agreement(ratings: ArrayLike, level: float = LEVEL) -> Estimate | NotAss
     if np.ptp(table) == 0 or denominator <= 0:
         return NotAssessed("the ratings do not vary")
     icc = (between_subjects - error) / denominator
-    if np.ptp(table, axis=1).max() == 0:
+    if 1 - icc < ROUNDING:
         return Estimate(1.0, 1.0, 1.0, n, level)
     low, high = _icc_interval(icc, between_subjects, between_raters, error, n, k, level)
     return Estimate(icc, low, high, n, level)
@@ -212,6 +215,10 @@ def _resample_rows(n: int, n_resamples: int, seed: int) -> Iterator[NDArray[np.i
     at_a_time = max(CHUNK // n, 1)
     for start in range(0, n_resamples, at_a_time):
         yield rng.integers(0, n, size=(min(at_a_time, n_resamples - start), n))
+
+
+def _too_few(n: int) -> NotAssessed:
+    return NotAssessed(f"{n} subject{'' if n == 1 else 's'}, at least 3 are needed")
 
 
 def _columns(x: ArrayLike, y: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..errors import GeometryError
 from ..records import NotAssessed
-from ..volume import Mask, Volume, require_same_grid
+from ..volume import Mask, Volume
 from .lesionwise import match_by_overlap
 from .voxel import avd_percent, dice, h95_mm
 
-PROBABILITY = 0.5
-"""A predicted voxel is WMH from this value on."""
+PREDICTED_VALUES = (0.5, 1000.0)
+"""Predicted voxels between these values are WMH."""
 WMH_VALUES = (0.5, 1.5)
 OTHER_PATHOLOGY_VALUES = (1.5, 2.5)
 """Reference voxels between these values are label 1 and 2."""
@@ -49,19 +50,26 @@ def score_by_challenge(prediction: Volume, reference: Volume) -> ChallengeScore:
     Parameters
     ----------
     prediction : Volume
-        Mask or probability: WMH from 0.5 on.
+        Mask or probability: WMH from 0.5 to 1000. Its header is not looked at, as in the challenge: its voxels are those of the
+        reference.
     reference : Volume
         0 background, 1 WMH, 2 other pathology, whose voxels count in neither.
 
     Raises
     ------
     GeometryError
-        When the grids differ.
+        When the numbers of voxels differ.
     """
-    require_same_grid(prediction, reference)
+    if prediction.data.shape != reference.data.shape:
+        raise GeometryError(
+            f"{prediction.data.shape} and {reference.data.shape} voxels",
+            "as many in the prediction as in the reference",
+            "save the prediction on the reference's grid",
+        )
     other = (reference.data >= OTHER_PATHOLOGY_VALUES[0]) & (reference.data <= OTHER_PATHOLOGY_VALUES[1])
     truth = Mask((reference.data >= WMH_VALUES[0]) & (reference.data <= WMH_VALUES[1]) & ~other, reference.grid)
-    mine = Mask(np.asarray((prediction.data >= PROBABILITY) & ~other), prediction.grid)
+    predicted = (prediction.data >= PREDICTED_VALUES[0]) & (prediction.data <= PREDICTED_VALUES[1])
+    mine = Mask(np.asarray(predicted & ~other), reference.grid)
     lesions = match_by_overlap(mine, truth)
     recall = 1.0 if isinstance(lesions.recall, NotAssessed) else lesions.recall
     precision = 1.0 if isinstance(lesions.precision, NotAssessed) else lesions.precision

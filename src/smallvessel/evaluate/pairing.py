@@ -17,6 +17,10 @@ ENDINGS = ("*.nii", "*.nii.gz")
 MASKS = ("mask", "dseg")
 PROBABILITIES = ("probseg",)
 
+CHALLENGE_REFERENCES = ("wmh.nii.gz", "wmh.nii")
+CHALLENGE_PREDICTIONS = ("result.nii.gz", "result.nii")
+"""Names in the folders of the WMH challenge, such as Utrecht/0/wmh.nii.gz beside the images, and Utrecht/0/result.nii.gz."""
+
 Key = tuple[str, str, str]
 
 
@@ -30,6 +34,12 @@ class MaskPair:
     marker: str = ""
     subject: str = ""
     session: str = ""
+
+    @property
+    def whose(self) -> str:
+        """The subject, by the file's name or else its folder; where neither names one, the file is a subject by itself."""
+        folder = next((part.removeprefix("sub-") for part in Path(self.name).parts if part.startswith("sub-")), self.name)
+        return self.subject or folder
 
 
 @dataclass(frozen=True)
@@ -47,7 +57,8 @@ def pair_masks(prediction: Path, reference: Path, probability: bool = False) -> 
     ----------
     prediction, reference : Path
         Two files, or two folders. Files of folders belong together when they have the same place in both, or else the same
-        subject, session and ``label`` entities. Of several predictions with these, one on the reference's grid is taken, then one
+        subject, session and ``label`` entities; in the layout of the WMH challenge ``result.nii.gz`` belongs to the ``wmh.nii.gz`` of the
+        same sub-folder, and other images are left alone. Of several predictions with these, one on the reference's grid is taken, then one
         with its ``space`` entity, then one on the analysis grid.
     probability : bool
         Take ``_probseg`` files instead of masks.
@@ -61,6 +72,8 @@ def pair_masks(prediction: Path, reference: Path, probability: bool = False) -> 
         return Pairing((_pair(prediction.name, prediction, reference),))
     if reference.is_file() or prediction.is_file():
         raise InputError(f"{prediction} and {reference}", "two files or two folders", "give the same kind twice")
+    if (found := _pair_as_challenge(prediction, reference)).pairs:
+        return found
     candidates = _by_key(_images(prediction), PROBABILITIES if probability else MASKS)
     pairs, unpaired = [], []
     for theirs in _images(reference):
@@ -82,13 +95,30 @@ def pair_masks(prediction: Path, reference: Path, probability: bool = False) -> 
     return Pairing(tuple(pairs), tuple(unpaired))
 
 
+def _pair_as_challenge(prediction: Path, reference: Path) -> Pairing:
+    """Pairs in the layout of the WMH challenge; none where the folders have another."""
+    pairs, unpaired = [], []
+    for theirs in sorted(path for name in CHALLENGE_REFERENCES for path in reference.rglob(name)):
+        place = theirs.relative_to(reference)
+        mine = next((path for name in CHALLENGE_PREDICTIONS if (path := prediction / place.parent / name).is_file()), None)
+        if mine is None:
+            unpaired.append(theirs)
+        else:
+            pairs.append(_pair(place.as_posix(), mine, theirs))
+    return Pairing(tuple(pairs), tuple(unpaired))
+
+
 def choose_prediction(candidates: Iterable[Path], reference: Path) -> Path:
-    """Of several files of one marker the one to compare: on the reference's grid, else of its space, else on the analysis grid."""
+    """Of several files of one marker the one to compare: on the reference's grid, else of its space, else on the analysis grid.
+
+    Of a mask and a map of its lesions (``_dseg``) that are alike in this, the mask.
+    """
     grid, space = read_grid(reference), entities(reference).get("space")
 
-    def rank(path: Path) -> tuple[bool, bool, bool, str]:
+    def rank(path: Path) -> tuple[bool, bool, bool, bool, str]:
         named = entities(path)
-        return not read_grid(path).same_as(grid), space is not None and named.get("space") != space, "res" not in named, path.name
+        elsewhere = space is not None and named.get("space") != space
+        return not read_grid(path).same_as(grid), elsewhere, "res" not in named, named["suffix"] == "dseg", path.name
 
     return min(candidates, key=rank)
 

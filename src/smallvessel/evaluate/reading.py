@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,31 @@ THRESHOLD = 0.5
 ANY, BY_MARKER = "any", "markers"
 
 
-def read_lesions(path: Path, label: str = "", threshold: float = THRESHOLD) -> tuple[dict[str, Mask], Volume | None]:
+@dataclass(frozen=True)
+class LesionImage:
+    """An image of lesions as it was read.
+
+    Attributes
+    ----------
+    masks : mapping of str to Mask
+        By label; the key is empty unless the codes of all markers were asked for.
+    probability : Volume or None
+        The values, where they are probabilities.
+    other_values : tuple of float
+        Values above 0 that belong to none of the masks.
+    """
+
+    masks: Mapping[str, Mask]
+    probability: Volume | None = None
+    other_values: tuple[float, ...] = ()
+
+    @property
+    def lacks_its_labels(self) -> bool:
+        """Whether there are labels, but none of those that were asked for: perhaps a mask was taken for a label map."""
+        return bool(self.other_values) and not any(mask.data.any() for mask in self.masks.values())
+
+
+def read_lesions(path: Path, label: str = "", threshold: float = THRESHOLD, probability: bool = False) -> LesionImage:
     """Read an image of lesions.
 
     Parameters
@@ -25,21 +50,17 @@ def read_lesions(path: Path, label: str = "", threshold: float = THRESHOLD) -> t
         A mask (one value besides 0), a probability map (0 to 1) or a label map (whole numbers).
     label : str
         What a label map stands for: a number for that value, "any" for every value above 0, "markers" for the codes of
-        :data:`smallvessel.markers.MARKERS`, a mask for each.
+        :data:`smallvessel.markers.MARKERS`, a mask for each. It says nothing about probabilities: these are cut at ``threshold``.
     threshold : float
         A probability counts as lesion from this value on.
-
-    Returns
-    -------
-    masks : dict of str to Mask
-        By label; the key is empty unless "markers" are asked for.
-    probability : Volume or None
-        The values, where they are probabilities.
+    probability : bool
+        The values are probabilities, whatever they look like: one without any lesion, or sure of all, looks like a mask.
 
     Raises
     ------
     InputError
-        When the image cannot be read, its values are none of the three, or a label map comes without ``label``.
+        When the image cannot be read, its values are none of the three or not those expected, a label map comes without ``label``,
+        or the markers' codes are looked for in probabilities.
     """
     image = read_values(path)
     values = np.unique(image.data)
@@ -47,12 +68,31 @@ def read_lesions(path: Path, label: str = "", threshold: float = THRESHOLD) -> t
         raise InputError(
             f"{path} with values from {values[0]:g} to {values[-1]:g}", "a mask, probabilities or labels from 0 on", "check the file"
         )
+    if probability and values[-1] > 1:
+        raise InputError(
+            f"{path} with values up to {values[-1]:g}", "probabilities from 0 to 1", "save them so, or leave out --probability"
+        )
+    whole = not probability and bool((values == np.rint(values)).all())
+    if not whole and values[-1] > 1:
+        raise InputError(
+            f"{path} with values up to {values[-1]:g} that are no whole numbers",
+            "a mask, probabilities from 0 to 1, or whole labels",
+            "save labels without interpolation, or probabilities as shares of 1",
+        )
+    if not whole:
+        if label == BY_MARKER:
+            raise InputError(
+                f"--label {label} with probabilities in {path}", "a label map", "compare one marker at a time, with its number"
+            )
+        return LesionImage({"": Mask(image.data >= threshold, image.grid)}, image)
     if label:
-        return {name: Mask(np.isin(image.data, chosen), image.grid) for name, chosen in _chosen(label, values).items()}, None
-    if np.count_nonzero(values) <= 1 and (values == np.rint(values)).all():
-        return {"": Mask(image.data > 0, image.grid)}, None
-    if values[-1] <= 1:
-        return {"": Mask(image.data >= threshold, image.grid)}, image
+        chosen = _chosen(label, values)
+        others = set(values[values > 0].tolist()).difference(*chosen.values())
+        return LesionImage(
+            {name: Mask(np.isin(image.data, codes), image.grid) for name, codes in chosen.items()}, other_values=tuple(sorted(others))
+        )
+    if np.count_nonzero(values) <= 1:
+        return LesionImage({"": Mask(image.data > 0, image.grid)})
     raise InputError(
         f"{path} with {np.count_nonzero(values)} values up to {values[-1]:g}: a label map",
         "to be told which labels are lesions",
