@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,19 +52,6 @@ def list_sessions(out: Path) -> tuple[SessionId, ...]:
     """The sessions that are finished in an output folder, in the order of their names."""
     paths = {*out.glob("sub-*/sub-*_measures.json"), *out.glob("sub-*/ses-*/sub-*_measures.json")}
     return tuple(sorted((parse_session(path.name.removesuffix("_measures.json")) for path in paths), key=str))
-
-
-def measured_with(out: Path, networks: Mapping[str, str]) -> dict[str, str]:
-    """Of these networks (name to version and hash) those that are named, alike, in what the run wrote; the others with what it says.
-
-    Raises
-    ------
-    InputError
-        When the folder has no readable ``dataset_description.json``.
-    """
-    makers = read_record(out / "dataset_description.json").get("GeneratedBy", ())
-    said = " ".join(str(entry.get("Description")) for entry in makers if isinstance(entry, dict))
-    return {name: version if f"{name} {version}" in said else said for name, version in networks.items()}
 
 
 def read_session(out: Path, id: SessionId, errors: dict[Marker, ExpectedErrors]) -> SessionResult:

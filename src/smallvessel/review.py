@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,21 +21,21 @@ from .config import settings_from_dict
 from .derivatives import finish_session, rebuild_tables, session_files, write_bytes, write_session
 from .errors import GeometryError, InputError
 from .markers import Marker
-from .measure import measure_session
 from .models import expected_errors, load_card
-from .records import MarkerMap, Measurements, NotAssessed, Prepared, Review, SessionId, SessionResult
-from .report import read_images, render_pdf, render_report, render_thumbnail, write_index
+from .records import MarkerMap, NotAssessed, Prepared, Review, SessionId, SessionResult
+from .redraw import draw_again, measure_again
+from .report import write_index
 from .restore import list_sessions, parse_session, read_session
 from .segment.native import bring_to_native
-from .shapes import component_boxes, label_components
-from .volume import Grid, LabelMap, Mask, canonical_grid, read_mask, reorder_axes, resample
+from .shapes import component_boxes, label_components, nearest_labels
+from .volume import Grid, LabelMap, Mask, Volume, canonical_grid, read_values, reorder_axes, resample
 
 FORMAT = "smallvessel review 1"
 VERDICTS = ("right", "wrong", "relabel", "unsure")
 DRAWN_CONFIDENCE = 1.0
 """Of a lesion that a person drew or named."""
-TIE_PROBABILITY = 0.5
-"""Where the card names no threshold: decides native voxels that a mask covers by exactly one half."""
+HALF = 0.5
+"""Of a native voxel has to be covered by what a person said is lesion: there is no doubt in it that a probability would decide."""
 MASK_TOLERANCE_MM = 0.05
 """By how much a drawn mask's grid may differ from the image's: editors round headers."""
 
@@ -105,22 +106,41 @@ def _read_decision(entry: Mapping[str, Any]) -> Decision:
     return Decision(Marker(entry["marker"]), int(entry["label"]), verdict, becomes, str(entry.get("note", "")))
 
 
-def apply_review(out: Path, path: Path) -> SessionId:
-    """Measure a session again with a person's decisions about its lesions.
+def apply_reviews(out: Path, paths: Sequence[Path], notify: Callable[[SessionId], None] | None = None) -> None:
+    """Measure sessions again with a person's decisions about their lesions; the tables are made once, at the end.
 
     Parameters
     ----------
     out : Path
         The output folder of a run.
-    path : Path
-        The review, saved in the report of that session as it is now.
+    paths : sequence of Path
+        The reviews, each saved in the report of its session as it is now.
+    notify : callable, optional
+        Is told of each session when it is done.
 
     Raises
     ------
     InputError
-        When the review cannot be read, is of another state of the session, or names lesions that are not there.
+        When a review cannot be read or two are of one session, before anything is changed; when one is of another state of its session
+        or names lesions that are not there, after those before it were applied.
     """
-    review = read_review(path)
+    reviews = [read_review(path) for path in paths]
+    twice = [str(id) for id, n in Counter(review.id for review in reviews).items() if n > 1]
+    if twice:
+        raise InputError(f"several reviews of {', '.join(twice)}", "one review per session", "leave out those that do not hold")
+    applied = False
+    try:
+        for review in reviews:
+            _apply(out, review)
+            applied = True
+            if notify:
+                notify(review.id)
+    finally:
+        if applied:
+            _rebuild(out)
+
+
+def _apply(out: Path, review: ReviewFile) -> None:
     result = read_session(out, review.id, expected_errors(load_card("markers")))
     found = hashlib.sha256((out / session_files(review.id).lesions).read_bytes()).hexdigest()
     if found != review.lesions_sha256:
@@ -133,7 +153,6 @@ def apply_review(out: Path, path: Path) -> SessionId:
     if review.note:
         changes.append(f"Remark: {review.note}")
     _write_reviewed(out, result, changed, Review(review.reviewer, review.saved_at, _now(), review.source, tuple(changes)))
-    return review.id
 
 
 def apply_mask(out: Path, path: Path, marker: Marker, id: SessionId | None, reviewer: str) -> SessionId:
@@ -144,7 +163,8 @@ def apply_mask(out: Path, path: Path, marker: Marker, id: SessionId | None, revi
     out : Path
         The output folder of a run.
     path : Path
-        NIfTI, on the grid of the marker's own sequence or on the 1 mm analysis grid; every voxel above one half is lesion.
+        NIfTI, on the grid of the marker's own sequence or on the 1 mm analysis grid; every voxel above one half is lesion. Several
+        labels are taken together only from a ``_dseg`` file, where they number the lesions.
     marker : Marker
     id : SessionId or None
         None where the folder holds one session only.
@@ -162,13 +182,13 @@ def apply_mask(out: Path, path: Path, marker: Marker, id: SessionId | None, revi
     found = result.segmentation.markers[marker]
     if isinstance(found, NotAssessed):
         raise InputError(f"a mask of {marker}, not assessed in {id} ({found.reason})", "a marker that was", "give another --marker")
-    mask = read_mask(path)
+    mask = _read_drawn(path)
     prepared, native = result.prepared, result.prepared.native[found.native_sequence]
     if (own := _reordered(mask, native.grid)) is not None:
         on_grid = resample(own, prepared.grid, native.reference_from_native)
         changed = replace(_number(found, on_grid.data), native_mask=own)
     elif (own := _reordered(mask, prepared.grid)) is not None:
-        changed = _with_native(_number(found, own.data), prepared)
+        changed = _with_native(found, own.data, prepared)
     else:
         raise GeometryError(
             f"a mask of {_grid_text(mask.grid)}, {path}",
@@ -181,6 +201,7 @@ def apply_mask(out: Path, path: Path, marker: Marker, id: SessionId | None, revi
     if lost > 0:
         changes.append(f"{marker}: {lost} drawn lesions were too small for the 1 mm grid or joined another on it.")
     _write_reviewed(out, result, {marker: changed}, Review(reviewer, _now(), _now(), source, tuple(changes)))
+    _rebuild(out)
     return id
 
 
@@ -203,7 +224,7 @@ def revert_review(out: Path, id: SessionId | None) -> SessionId:
     for path in kept:
         path.unlink()
     original = read_session(out, id, expected_errors(load_card("markers")))
-    for path, content in _draw(out, replace(original, measurements=_measure(original))).items():
+    for path, content in draw_again(out, replace(original, measurements=measure_again(original))).items():
         write_bytes(out / path, content)
     _rebuild(out)
     return id
@@ -212,6 +233,7 @@ def revert_review(out: Path, id: SessionId | None) -> SessionId:
 def _decide(result: SessionResult, decisions: tuple[Decision, ...]) -> tuple[dict[Marker, MarkerMap], list[str]]:
     """The markers that change, and sentences."""
     masks: dict[Marker, NDArray[np.bool_]] = {}
+    named: list[tuple[Marker, NDArray[np.bool_]]] = []
     changes = []
 
     def mask_of(marker: Marker) -> NDArray[np.bool_]:
@@ -232,12 +254,14 @@ def _decide(result: SessionResult, decisions: tuple[Decision, ...]) -> tuple[dic
         if decision.verdict in ("wrong", "relabel"):
             mask_of(decision.marker)[lesion] = False
         if decision.becomes is not None:
-            mask_of(decision.becomes)[lesion] = True
+            named.append((decision.becomes, lesion))
             changes.append(f"{name} became {decision.becomes}{note}.")
         else:
             said = {"wrong": "was removed", "right": "was confirmed", "unsure": "was remarked on"}[decision.verdict]
             changes.append(f"{name} {said}{note}.")
-    changed = {marker: _with_native(_number(_assessed(result, marker), mask), result.prepared) for marker, mask in masks.items()}
+    for marker, lesion in named:  # last, so that the order of the decisions does not matter where lesions overlap
+        mask_of(marker)[lesion] = True
+    changed = {marker: _with_native(_assessed(result, marker), mask, result.prepared) for marker, mask in masks.items()}
     return changed, changes
 
 
@@ -265,10 +289,35 @@ def _number(found: MarkerMap, mask: NDArray[np.bool_]) -> MarkerMap:
     return replace(found, labels=LabelMap(labels, found.labels.grid), confidence=tuple(confidence), errors=None)
 
 
-def _with_native(found: MarkerMap, prepared: Prepared) -> MarkerMap:
-    threshold = load_card("markers").thresholds.get(found.marker, {}).get("probability", TIE_PROBABILITY)
-    native_mask, _ = bring_to_native(found.labels, found.probability, threshold, prepared.native[found.native_sequence])
-    return replace(found, native_mask=native_mask)
+def _with_native(found: MarkerMap, mask: NDArray[np.bool_], prepared: Prepared) -> MarkerMap:
+    """A marker with another mask on the analysis grid. On its sequence's own grid only what differs is drawn anew.
+
+    What a person drew there, and lesions that nobody touched, stay as they are, voxel by voxel.
+    """
+    native, before = prepared.native[found.native_sequence], found.labels.data
+    cut = np.unique(before[(before > 0) & ~mask])
+    drawn = found.native_mask.data.copy()
+    voxels = np.argwhere(drawn)
+    nearest = nearest_labels(native.reference_from_native(native.grid.world(voxels)), found.labels)
+    drawn[tuple(voxels[np.isin(nearest, cut)].T)] = False
+    differs = mask & ((before == 0) | np.isin(before, cut))
+    certain = Volume(differs.astype(np.float32), found.labels.grid)
+    added, _ = bring_to_native(LabelMap(label_components(differs)[0], found.labels.grid), certain, HALF, native)
+    return replace(_number(found, mask), native_mask=Mask(drawn | added.data, native.grid))
+
+
+def _read_drawn(path: Path) -> Mask:
+    """A mask that a person drew; of several structures in one file it is not known which is meant."""
+    values = read_values(path)
+    labels = np.unique(values.data[values.data > HALF])
+    if len(labels) > 1 and np.array_equal(labels, np.rint(labels)) and "_dseg." not in path.name:
+        shown = ", ".join(f"{label:.0f}" for label in labels[:6]) + (", ..." if len(labels) > 6 else "")
+        raise InputError(
+            f"a mask with the labels {shown}, {path}",
+            "one label, that of the marker",
+            "export the label of the marker alone and give that file",
+        )
+    return Mask(values.data > HALF, values.grid)
 
 
 def _reordered(mask: Mask, grid: Grid) -> Mask | None:
@@ -283,8 +332,8 @@ def _write_reviewed(out: Path, result: SessionResult, changed: Mapping[Marker, M
     """Measure and draw everything first, then write: what fails before leaves the session as it was."""
     segmentation = replace(result.segmentation, markers={**result.segmentation.markers, **changed})
     reviewed = replace(result, segmentation=segmentation, reviews=(*result.reviews, review))
-    reviewed = replace(reviewed, measurements=_measure(reviewed))
-    drawn = _draw(out, reviewed)
+    reviewed = replace(reviewed, measurements=measure_again(reviewed))
+    drawn = draw_again(out, reviewed)
     kept = _originals(out, result)
     written = write_session(reviewed, out, settings_from_dict(result.provenance.settings).write_probability)
     for path, content in kept.items():
@@ -292,30 +341,12 @@ def _write_reviewed(out: Path, result: SessionResult, changed: Mapping[Marker, M
     for path, content in drawn.items():
         write_bytes(out / path, content)
     finish_session(reviewed, out, (*written, *drawn, *kept))
-    _rebuild(out)
-
-
-def _draw(out: Path, result: SessionResult) -> dict[Path, bytes]:
-    """The session's report and picture, made with the images of its present report; none where it has no report."""
-    files = session_files(result.id)
-    if not (out / files.report).exists():
-        return {}
-    images = read_images(out / files.report)
-    drawn = {files.report: render_report(result, images).encode(), files.thumbnail: render_thumbnail(result, images).encode()}
-    return drawn | ({files.pdf: render_pdf(result, images)} if (out / files.pdf).exists() else {})
 
 
 def _rebuild(out: Path) -> None:
     records = rebuild_tables(out)
     if (out / "index.html").exists():
         write_index(out, records)
-
-
-def _measure(result: SessionResult) -> Measurements:
-    settings = settings_from_dict(result.provenance.settings)
-    return measure_session(
-        result.prepared, result.segmentation, settings.measure, settings.reference, settings.z_over_assessed, result.provenance.traits
-    )
 
 
 def _originals(out: Path, result: SessionResult) -> dict[Path, bytes]:

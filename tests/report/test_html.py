@@ -11,11 +11,14 @@ from pathlib import Path
 import pytest
 
 from painted import paint_images, paint_result
-from smallvessel.markers import Marker, Sequence
-from smallvessel.records import Check, NotAssessed, SessionResult, Status
+from smallvessel.config import Settings
+from smallvessel.markers import MARKERS, Marker, Sequence
+from smallvessel.participants import Traits
+from smallvessel.records import Burden, Check, MarkerMeasures, NotAssessed, Score, SessionResult, Status
 from smallvessel.report import html, write_report
 from smallvessel.report.html import NIIVUE, render_report
 from smallvessel.report.sections import format_ml
+from smallvessel.scales import SCALES, Scale
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)> \"quoted\" & 'single' {{ 7*7 }}"
 VOID = {"meta", "input", "br", "image"}
@@ -75,9 +78,60 @@ def test_everything_found_is_on_the_page() -> None:
         "a" * 64,
     ):
         assert expected in page.text
+    assert "Not looked for at all: recent small subcortical infarcts" in page.text
+    assert "microbleeds: deep 0, lobar 2, infratentorial 0" in page.text
     assert "warn above 15 %, fail above 40 %" in page.text
     assert "FLAIR is noisy" in page.text
     assert "T1w: run 2 was taken" in page.text
+
+
+def test_the_summary_tells_what_is_read_first() -> None:
+    result = paint_result()
+    scores = {scale: Score(1, "what decided it", "") for scale in Scale}
+    scored = replace(result, measurements=replace(result.measurements, scores=scores))
+    scored = replace(scored, provenance=replace(result.provenance, traits=Traits(71.0, False)))
+    page = Page(render(scored))
+    wmh = result.measurements.markers[Marker.WMH]
+    assert not isinstance(wmh, NotAssessed)
+    assert f"{format_ml(wmh.volume_ml)} mLWMH, {100 * wmh.volume_ml / 1432:.2g} % of ICV" in page.text
+    assert "BG 1 · CSO 1EPVS grades, of 4" in page.text
+    assert "Participant 71 years, female" in page.text
+    assert "FLAIR 4 × 4 × 4 mm, T1w 4 × 4 × 4 mm" in page.text
+    assert "deep 0, lobar 2, infratentorial 0; largest " in page.text
+    scores[Scale.EPVS_CENTRUM_SEMIOVALE] = NotAssessed("no white matter")  # type: ignore[assignment]
+    scored = replace(result, measurements=replace(result.measurements, scores=scores, icv_ml=NotAssessed("no skull")))
+    text = Page(render(scored)).text
+    assert "BG 1 · CSO n/a" in text
+    assert "of ICV" not in text
+    assert "Participant" not in text
+
+
+def test_what_is_likely_is_not_taken_for_what_was_found() -> None:
+    result = paint_result()
+    found = result.measurements.markers[Marker.CMB]
+    assert not isinstance(found, NotAssessed)
+    markers = {**result.measurements.markers, Marker.CMB: replace(found, count_range=(3, 7))}
+    text = Page(render(replace(result, measurements=replace(result.measurements, markers=markers)))).text
+    assert "23 to 7 likely" in text  # 2, and below it the interval
+    assert "Number found" in text
+
+
+def test_a_failed_check_is_the_first_word() -> None:
+    failed = Page(render(paint_result(checks=(Check("noise", 1.0, "", "", "fail", "noisy"),)))).text
+    assert failed.index("A quality check failed") < failed.index("✕ fail") < failed.index(" mL")
+    fine = Page(render(paint_result())).text
+    assert "A quality check failed" not in fine
+    assert fine.index(" mL") < fine.index("! warn")
+
+
+def test_names_and_scales_are_those_of_the_catalogues() -> None:
+    result = paint_result()
+    scores = {scale: Score(1, "what decided it", "") for scale in Scale}
+    text = Page(render(replace(result, measurements=replace(result.measurements, scores=scores)))).text
+    for scale in (Scale.FAZEKAS_DEEP, Scale.EPVS_BASAL_GANGLIA, Scale.EPVS_MIDBRAIN, Scale.CMB_BAND):
+        assert f"{SCALES[scale].name} 1 of {SCALES[scale].highest} what decided it" in text
+    for info in MARKERS.values():
+        assert f" {info.short}: deep " in text
 
 
 def test_the_page_needs_nothing_from_outside() -> None:
@@ -121,6 +175,45 @@ def test_nothing_assessed_says_so_and_shows_no_zero() -> None:
     assert "the skull is missing" in page.text
     assert not {"wmh", "lacune", "epvs", "cmb"} & page.ids()
     assert not re.search(r"\b0(\.0+)? mL", page.text)
+
+
+def test_every_missing_z_says_why() -> None:
+    result = paint_result()
+    no_icv, no_age = NotAssessed("needs the intracranial volume"), NotAssessed("is adjusted for age and sex")
+    volume: dict[str, float | NotAssessed] = {**dict.fromkeys(map(str, Marker), no_icv), "total": no_icv}
+    count: dict[str, float | NotAssessed] = {**dict.fromkeys(map(str, Marker), 1.25), "CMB": no_age, "lacune": no_icv, "total": 0.5}
+    burden = Burden("elders", volume, count)
+    page = Page(render(replace(result, measurements=replace(result.measurements, burden=burden))))
+    assert re.search(r"Z of white matter hyperintensities, by volume ?needs the intracranial volume", page.text)
+    assert re.search(r"Z of cerebral microbleeds, by count ?is adjusted for age and sex", page.text)
+    assert re.search(r"Z of lacunes ?needs the intracranial volume", page.text)
+    assert re.search(r"Z of all markers, by volume ?needs", page.text)
+    assert "+0.50 (of WMH, EPVS only)" in page.text
+    assert "against the reference cohort elders" in page.text
+    assert sum(attrs.get("href") == "#not-assessed" for tag, attrs in page.tags if tag == "a") == 4
+
+
+def test_confluency_sizes_of_microbleeds_and_the_rule_in_use_are_told() -> None:
+    result = paint_result()
+    wmh, cmb = (result.measurements.markers[marker] for marker in (Marker.WMH, Marker.CMB))
+    assert isinstance(wmh, MarkerMeasures)
+    assert isinstance(cmb, MarkerMeasures)
+    sizes = {
+        f"cmb_{region}_{size}_5mm_count": at for at, region in enumerate(("lobar", "deep", "infratentorial")) for size in ("below", "from")
+    }
+    markers = {
+        **result.measurements.markers,
+        Marker.WMH: replace(wmh, details={"wmh_confluency": 1.234, "wmh_largest_confluency": 0.5, "wmh_volume_grade": 2}),
+        Marker.CMB: replace(cmb, details={**sizes, "cmb_definite_count": 7, "cmb_possible_count": 3}),
+    }
+    made = replace(result.provenance, settings=Settings().as_dict())
+    told = replace(result, measurements=replace(result.measurements, markers=markers), provenance=made)
+    text = Page(render(told)).text
+    assert "By volume alone moderate (limits 3.4, 9.6, 17.1 mL). Confluency 1.23, of the largest lesion 0.50" in text
+    assert "Definite 7, possible 3" in text
+    assert "of 5 mm or more: lobar 0 and 0, deep 1 and 1, infratentorial 2 and 2." in text
+    assert "told apart by the rule continuity_3_10; the Fazekas grades always go by continuity" in text
+    assert "told apart by the rule" not in Page(render(result)).text
 
 
 def test_no_lesions_is_told_apart_from_not_assessed() -> None:
@@ -177,11 +270,22 @@ def test_small_volumes_are_never_shown_as_zero(volume_ml: float, shown: str) -> 
     assert format_ml(volume_ml) == shown
 
 
+def test_coordinates_have_no_sign_before_zero() -> None:
+    assert "{:.0f}, {:.0f}, {:.0f}".format(*html._whole((-24.2, -0.4, 18.4))) == "-24, 0, 18"
+
+
 def test_the_vendored_viewer_is_the_one_that_was_fetched() -> None:
     vendor = NIIVUE.parent
     about = json.loads((vendor / "niivue.json").read_text(encoding="utf-8"))
     assert hashlib.sha256(NIIVUE.read_bytes()).hexdigest() == about["sha256"]
     assert "BSD 2-Clause" in (vendor / "niivue-LICENSE.txt").read_text(encoding="utf-8")
+
+
+def test_the_licences_of_the_viewer_go_with_every_page() -> None:
+    page = render(paint_result())
+    assert "Redistribution and use in source and binary forms" in page
+    about = json.loads((NIIVUE.parent / "niivue.json").read_text(encoding="utf-8"))
+    assert f"NiiVue {about['version']} sha256:{about['sha256']}" in Page(page).text
 
 
 def test_a_script_cannot_end_its_element(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import tempfile
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -29,27 +30,35 @@ LONG_SCALE_MM, SHORT_SCALE_MM = 50, 10
 
 
 class Plane(Enum):
-    """A plane of the analysis grid: the axis across it, its name and the letters at the picture's left and right edge."""
+    """A plane of the analysis grid: the axis across it, its name and the letters at the picture's left and right edge.
 
-    SAGITTAL = (0, "sagittal", "A", "P")
-    CORONAL = (1, "coronal", "R", "L")
-    AXIAL = (2, "axial", "R", "L")
+    ``first`` tells from where its slices are counted: along RAS+ axes, whatever order the series has.
+    """
 
-    def __init__(self, axis: int, title: str, left: str, right: str) -> None:
+    SAGITTAL = (0, "sagittal", "A", "P", "from the left")
+    CORONAL = (1, "coronal", "R", "L", "from the back")
+    AXIAL = (2, "axial", "R", "L", "from below")
+
+    def __init__(self, axis: int, title: str, left: str, right: str, first: str) -> None:
         self.axis = axis
         self.title = title
         self.left = left
         self.right = right
+        self.first = first
 
 
 @dataclass(frozen=True)
 class Outline:
-    """A contour: an SVG path in mm, with the class that the page styles it by; ``lesion`` such as ``CMB-2`` if it is one lesion's."""
+    """A contour: an SVG path in mm, with the class that the page styles it by.
+
+    ``lesion`` is such as ``CMB-2`` if it is one lesion's; ``title`` is shown when a pointer rests on it.
+    """
 
     path: str
     colour: str
     style: str = "contour"
     lesion: str = ""
+    title: str = ""
 
 
 @dataclass(frozen=True)
@@ -132,16 +141,31 @@ def slice_title(grid: Grid, plane: Plane, index: int) -> str:
     return f"{plane.title} {'xyz'[plane.axis]} = {round(float(world[plane.axis]))} mm".replace("-", "−")
 
 
-def fullest_slices(mask: NDArray[np.bool_], plane: Plane, n: int, gap: int) -> list[int]:
-    """Up to ``n`` slices with most of the mask, at least ``gap`` apart, in ascending order; the lower index wins a tie."""
+def fullest_slices(mask: NDArray[np.bool_], plane: Plane, n: int, gap: int, given: Iterable[int] = ()) -> list[int]:
+    """Up to ``n`` slices with most of the mask, at least ``gap`` apart, in ascending order; the lower index wins a tie.
+
+    ``given`` slices are among them in any case.
+    """
     area = mask.sum(axis=in_plane(plane))
-    chosen: list[int] = []
+    chosen = list(given)
     for index in np.argsort(-area, kind="stable"):
-        if len(chosen) == n or area[index] == 0:
+        if len(chosen) >= n or area[index] == 0:
             break
         if all(abs(int(index) - other) >= gap for other in chosen):
             chosen.append(int(index))
     return sorted(chosen)
+
+
+def busiest_slice(numbered: NDArray[np.int32], plane: Plane, groups: Iterable[Collection[int]]) -> int | None:
+    """The slice that cuts most lesions of one group, the lower of equals; None where no slice cuts any."""
+    best, most = None, 0
+    for group in groups:
+        ours = np.where(np.isin(numbered, list(group)), numbered, 0)
+        for index in range(numbered.shape[plane.axis]):
+            cut = np.unique(_slice(ours, plane, index))
+            if (count := np.count_nonzero(cut)) > most:
+                best, most = index, count
+    return best
 
 
 def spread_slices(brain: NDArray[np.bool_], plane: Plane, fractions: tuple[float, ...]) -> list[int]:

@@ -14,12 +14,13 @@ from markupsafe import Markup
 
 from ..derivatives import write_text
 from ..markers import Marker, Sequence
-from ..records import Burden, Check, MarkerMap, NotAssessed, Score, SessionResult, Status
+from ..participants import Traits
+from ..records import Burden, Check, MarkerMap, Native, NotAssessed, Score, SessionResult, Status
 from ..scales import SCALES
 from ..tables import lesions_digest, worst_status
 from . import figures
 from .images import GreyImage, encode_image, encode_labels
-from .sections import MarkerSection, by_confidence, describe_marker, format_ml, place_of, summarise, z_text
+from .sections import MarkerSection, by_confidence, describe_marker, format_ml, missing_z, summarise, z_text
 
 TEMPLATES = Path(__file__).parent / "template"
 NIIVUE = Path(__file__).parent / "vendor" / "niivue.umd.js"
@@ -69,8 +70,21 @@ def render_page(template: str, scripts: tuple[str, ...], content: Mapping[str, A
 @cache
 def script_text(name: str) -> str:
     """A script as it can stand in a page: nothing in it ends its element."""
-    text = (NIIVUE if name == "niivue" else TEMPLATES / name).read_text(encoding="utf-8")
+    text = _niivue_with_licences() if name == "niivue" else (TEMPLATES / name).read_text(encoding="utf-8")
     return "\n" + text.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+
+
+def _niivue_with_licences() -> str:
+    """NiiVue and its licences, which have to go wherever it goes: reports are passed on."""
+    licences = [NIIVUE.with_name(name).read_text(encoding="utf-8") for name in ("niivue-LICENSE.txt", "bundled-licences.txt")]
+    return "/*! NiiVue " + "\n\n".join(licences).replace("*/", "* /") + "*/\n" + NIIVUE.read_text(encoding="utf-8")
+
+
+@cache
+def viewer_version() -> str:
+    """The viewer that a page carries, and its hash."""
+    about = json.loads(NIIVUE.with_name("niivue.json").read_text(encoding="utf-8"))
+    return f"NiiVue {about['version']} sha256:{about['sha256']}"
 
 
 def plain_json(value: Any) -> Markup:
@@ -95,16 +109,17 @@ def _page(result: SessionResult, images: Mapping[Sequence, GreyImage]) -> dict[s
         "subject": result.id.subject,
         "session": result.id.session,
         "reference": str(prepared.reference),
-        "sequences": [(str(sequence), sequence in prepared.native) for sequence in Sequence],
+        "sequences": [(str(sequence), _voxels(prepared.native.get(sequence))) for sequence in Sequence],
+        "traits": _traits(provenance.traits),
         "brain_extracted": prepared.brain_extracted,
-        "summary": summarise(sections, measurements.scores),
+        "summary": summarise(sections, measurements.scores, icv),
         "markers": sections,
         "ranges": any(section.volume_range for section in sections),
         "assessed": [section for section in sections if not section.why_not],
         "not_assessed": [(section.info.name.capitalize(), section.why_not) for section in sections if section.why_not]
         + ([("Intracranial volume", icv.reason)] if isinstance(icv, NotAssessed) else [])
         + [(SCALES[scale].name, score.reason) for scale, score in measurements.scores.items() if isinstance(score, NotAssessed)]
-        + ([("Z scores", measurements.burden.reason)] if isinstance(measurements.burden, NotAssessed) else []),
+        + missing_z(measurements.burden, (section.info.marker for section in sections if not section.why_not)),
         "icv": "n/a" if isinstance(icv, NotAssessed) else f"{icv:.0f} mL",
         "brain": f"{measurements.brain_ml:.0f} mL",
         "scores": [(SCALES[scale], score, isinstance(score, Score), _chances(score)) for scale, score in measurements.scores.items()],
@@ -116,9 +131,10 @@ def _page(result: SessionResult, images: Mapping[Sequence, GreyImage]) -> dict[s
         "masks": [(str(marker), encode_labels(found.labels)) for marker, found in maps.items()],
         "anatomy": [(str(sequence), figures.anatomy_pictures(canvas, landmarks)) for sequence, canvas in canvases.items()],
         "boards": [
-            figures.checkerboard(reference, canvas, landmarks)
+            board
             for canvas in canvases.values()
             if reference is not None and canvas is not reference
+            for board in figures.checkerboards(reference, canvas, landmarks)
         ],
         "signals": [figures.plot_signal(images[sequence], canvas) for sequence, canvas in canvases.items()],
         "plot_size": (figures.PLOT_WIDTH, figures.PLOT_HEIGHT),
@@ -132,13 +148,21 @@ def _page(result: SessionResult, images: Mapping[Sequence, GreyImage]) -> dict[s
         "concerns": sorted((check for check in prepared.checks if check.status != "pass"), key=lambda check: -STATUS_RANK[check.status]),
         "status": worst_status(prepared.checks) if prepared.checks else None,
         "structures": [(name, f"{volume:.1f}") for name, volume in measurements.structure_ml.items()],
-        "lesions": [(lesion, place_of(lesion)) for lesion in by_confidence(measurements.lesions)],
+        "lesions": [(lesion, figures.place_of(lesion)) for lesion in by_confidence(measurements.lesions)],
         "provenance": provenance,
+        "viewer_version": viewer_version(),
         "reviews": result.reviews,
+        "periventricular_rule": _periventricular_rule(provenance.settings),
         "settings": json.dumps(provenance.settings, indent=2, ensure_ascii=False, default=str),
         "total_s": sum(provenance.timings_s.values()),
         "format_ml": format_ml,
+        "whole": _whole,
     }
+
+
+def _periventricular_rule(settings: Mapping[str, object]) -> str:
+    measure = settings.get("measure")
+    return str(measure.get("periventricular_rule", "")) if isinstance(measure, Mapping) else ""
 
 
 def _viewer(result: SessionResult, images: Mapping[Sequence, GreyImage], sections: list[MarkerSection]) -> dict[str, Any]:
@@ -166,6 +190,22 @@ def _viewer(result: SessionResult, images: Mapping[Sequence, GreyImage], section
     }
 
 
+def _voxels(native: Native | None) -> str:
+    """Voxel size as acquired, the slice thickness last; empty for a sequence that is not there."""
+    return "" if native is None else " × ".join(f"{mm:.2g}" for mm in sorted(native.grid.spacing_mm)) + " mm"
+
+
+def _traits(traits: Traits) -> str:
+    """Age and sex, as far as they are known."""
+    age = [] if traits.age is None else [f"{traits.age:g} years"]
+    return ", ".join(age + ([] if traits.male is None else ["male" if traits.male else "female"]))
+
+
+def _whole(mm: tuple[float, float, float]) -> tuple[float, ...]:
+    """Coordinates in whole mm, without a sign before 0."""
+    return tuple(round(value) + 0.0 for value in mm)
+
+
 def _chances(score: Score | NotAssessed) -> str:
     """The other grades that are at least 5 % likely."""
     if isinstance(score, NotAssessed):
@@ -177,8 +217,15 @@ def _chances(score: Score | NotAssessed) -> str:
 def _z_rows(burden: Burden | NotAssessed) -> list[tuple[str, str, str]]:
     if isinstance(burden, NotAssessed):
         return []
-    names = {**{str(marker): str(marker) for marker in Marker}, "total": "All markers"}
-    return [(name, z_text(burden.volume[part]), z_text(burden.count[part])) for part, name in names.items()]
+    rows = [(str(marker), z_text(burden.volume[marker]), z_text(burden.count[marker])) for marker in Marker]
+    return [*rows, ("All markers", _total_text(burden.volume), _total_text(burden.count))]
+
+
+def _total_text(zs: Mapping[str, float | NotAssessed]) -> str:
+    """The total Z, with the markers that it is made of where these are not all."""
+    of = [str(marker) for marker in Marker if not isinstance(zs[marker], NotAssessed)]
+    fewer = len(of) < len(Marker) and not isinstance(zs["total"], NotAssessed)
+    return z_text(zs["total"]) + (f" (of {', '.join(of)} only)" if fewer else "")
 
 
 def _check_value(check: Check) -> str:

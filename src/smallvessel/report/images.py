@@ -34,7 +34,9 @@ HEADROOM = 1.1
 BEYOND_WINDOW = 0.8
 """Intensities are kept up to this many window widths above white, so that a reader can window them."""
 MAX_VOXELS = 14_000_000
-"""An image with more is brought onto cubic voxels that are as small as this allows."""
+"""An image with more is brought onto larger voxels, as small as this allows."""
+MAX_VOXELS_TOGETHER = 24_000_000
+"""Of all images: the largest are reduced until they fit, so that a report stays below 25 MB (up to 0.9 bytes per voxel, and 3 MB)."""
 THICK_SLICES = 2.0
 """Slices at least this many times thicker than the in-plane voxel size are shown in the plane they were acquired in."""
 COMPRESSION = 4
@@ -84,20 +86,42 @@ def take_images(acquired: Mapping[Sequence, Volume], prepared: Prepared) -> dict
     """
     fluid = np.isin(prepared.anatomy.structures.data, (Structure.CSF, *VENTRICLES))
     tissue = Mask(prepared.anatomy.brain.data & ~fluid, prepared.grid)
-    return {sequence: _take_image(sequence, acquired[sequence], prepared.native[sequence], tissue) for sequence in prepared.native}
+    shown = {sequence: _crop_to_brain(acquired[sequence], native) for sequence, native in prepared.native.items()}
+    limit = _fair_limit([image.data.size for image in shown.values()])
+    return {sequence: _quantise(sequence, _reduce(image, limit), tissue) for sequence, image in shown.items()}
 
 
-def _take_image(sequence: Sequence, image: Volume, native: Native, tissue: Mask) -> GreyImage:
+def _fair_limit(sizes: list[int]) -> float:
+    """Voxels that an image may have, so that all together have as many as they may; small images leave theirs to the large ones."""
+    left = float(MAX_VOXELS_TOGETHER)
+    for i, size in enumerate(sorted(sizes)):
+        share = left / (len(sizes) - i)
+        if size > share:
+            return min(share, MAX_VOXELS)
+        left -= size
+    return MAX_VOXELS
+
+
+def _crop_to_brain(image: Volume, native: Native) -> Volume:
     ordered = canonical_grid(image.grid)
     data, brain = reorder_axes(image, ordered).data, reorder_axes(native.brain, ordered).data
     box = _brain_box(brain, ordered)
     start = (box[0].start, box[1].start, box[2].start)
     x, y, z = data[box].shape
-    grid = native.reference_from_native.move(ordered.crop(start, (x, y, z)))
-    shown = Volume(np.ascontiguousarray(data[box]), grid)
-    if shown.data.size > MAX_VOXELS:
-        spacing_mm = float(np.cbrt(np.prod(grid.extent_mm) / MAX_VOXELS))
-        shown = resample(shown, isotropic_grid(grid, spacing_mm))
+    return Volume(np.ascontiguousarray(data[box]), native.reference_from_native.move(ordered.crop(start, (x, y, z))))
+
+
+def _reduce(image: Volume, limit_vox: float) -> Volume:
+    """The image with larger voxels when it has too many: along the axes with the smallest, so that thick slices stay as they are."""
+    grid, least_mm = image.grid, float(image.grid.spacing_mm.min())
+    while np.prod(grid.shape) > limit_vox:
+        least_mm *= 1.005
+        grid = isotropic_grid(image.grid, np.maximum(image.grid.spacing_mm, least_mm))
+    return resample(image, grid)
+
+
+def _quantise(sequence: Sequence, shown: Volume, tissue: Mask) -> GreyImage:
+    """Grey values from 0 to 255, with the display window by the brain's tissue."""
     inside = shown.data[resample(tissue, shown.grid).data]
     levels = np.percentile(inside if inside.size else shown.data, [BLACK_PERCENTILE, 50, WHITE_PERCENTILE[sequence]])
     low, high = min(float(levels[0]), BLACK_SHARE * float(levels[1])), float(levels[2])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,31 +13,44 @@ import numpy as np
 
 from ..derivatives import session_files, write_text
 from ..markers import MARKERS, Marker
+from ..provenance import FAILURE
 from ..records import SessionId
 from ..scales import SCALES, Scale
 from .html import render_page
-from .sections import SHORT_NAMES, SUMMARY_SCORES, format_ml
+from .sections import SUMMARY_SCORES, format_ml
 
 GRADED = tuple(SUMMARY_SCORES)
 """The scores that have a column and a filter."""
 BINS = 12
 COMMON_PERCENTILE = 98
 NONE = "n/a"
+FAILED = re.compile(rf"^\[(.+?)\] {FAILURE} (.*)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One session of the page; ``n/a`` where something was not assessed."""
+    """One session of the page; ``n/a`` where something was not assessed. ``concerns`` are what its quality checks complain of."""
 
     name: str
     report: str
     thumbnail: str
     status: str
+    concerns: str
     wmh_ml: str
     counts: tuple[str, ...]
     grades: tuple[str, ...]
     z_total: str
     reviewer: str
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A session without results: the stage in which it failed and why, as its log says."""
+
+    name: str
+    stage: str
+    message: str
+    log: str
 
 
 @dataclass(frozen=True)
@@ -59,7 +73,7 @@ class Distribution:
 
 
 def write_index(out: Path, records: Sequence[Mapping[str, Any]]) -> None:
-    """Write ``index.html``, atomically.
+    """Write ``index.html``, atomically. Sessions that have a log and no record are listed as not measured.
 
     Parameters
     ----------
@@ -71,8 +85,8 @@ def write_index(out: Path, records: Sequence[Mapping[str, Any]]) -> None:
     rows = [_row(out, record) for record in records]
     content = {
         "rows": rows,
-        "failed": sum(row.status == "fail" for row in rows),
-        "count_names": [SHORT_NAMES[marker] for marker in (Marker.LACUNE, Marker.EPVS, Marker.CMB)],
+        "unfinished": _find_unfinished(out, {row.name for row in rows}),
+        "count_names": [MARKERS[marker].short for marker in (Marker.LACUNE, Marker.EPVS, Marker.CMB)],
         "grade_names": [SUMMARY_SCORES[scale] for scale in GRADED],
         "grade_levels": [[str(value) for value in range(SCALES[scale].highest + 1)] for scale in GRADED],
         "distributions": _distributions(records),
@@ -93,12 +107,26 @@ def _row(out: Path, record: Mapping[str, Any]) -> Row:
         report=files.report.as_posix() if (out / files.report).exists() else "",
         thumbnail=files.thumbnail.as_posix() if (out / files.thumbnail).exists() else "",
         status=record["qc"]["status"],
+        concerns=" ".join(check["message"] for check in record["qc"]["checks"] if check["status"] != "pass"),
         wmh_ml=NONE if wmh is None else format_ml(wmh),
         counts=tuple(str(markers[marker].get("count", NONE)) for marker in (Marker.LACUNE, Marker.EPVS, Marker.CMB)),
         grades=tuple(str(scores.get(scale, {}).get("value", NONE)) for scale in GRADED),
         z_total=f"{z:+.2f}" if isinstance(z, float) else NONE,
         reviewer=", ".join(dict.fromkeys(review["reviewer"] for review in record.get("reviews", ()))),
     )
+
+
+def _find_unfinished(out: Path, finished: set[str]) -> list[Unfinished]:
+    every = session_files(SessionId("*")).log.as_posix()
+    paths = sorted(path for path in out.glob(every) if path.stem not in finished)
+    return [_read_failure(path, path.relative_to(out).as_posix()) for path in paths]
+
+
+def _read_failure(path: Path, link: str) -> Unfinished:
+    """The last failure that a log tells; a log without one is of a session that was cut off, or is at work."""
+    told = FAILED.findall(path.read_text(encoding="utf-8", errors="replace"))
+    stage, message = told[-1] if told else ("", "ended without a word, for instance for want of memory, or is still at work")
+    return Unfinished(path.stem, stage, message, link)
 
 
 def _distributions(records: Sequence[Mapping[str, Any]]) -> list[Distribution]:
@@ -108,7 +136,7 @@ def _distributions(records: Sequence[Mapping[str, Any]]) -> list[Distribution]:
         values = [record["markers"][marker].get(key) for record in records]
         known = [float(value) for value in values if value is not None]
         bars = _histogram(known)
-        shown.append(Distribution(f"{SHORT_NAMES[marker]}, {unit}", info.colour, bars, len(values) - len(known)))
+        shown.append(Distribution(f"{MARKERS[marker].short}, {unit}", info.colour, bars, len(values) - len(known)))
     burden = [record["scores"].get(Scale.SVD_TOTAL, {}).get("value") for record in records]
     numbers = [burden.count(value) for value in range(SCALES[Scale.SVD_TOTAL].highest + 1)]
     bars = tuple(Bar(str(value), n, n / max(*numbers, 1)) for value, n in enumerate(numbers))

@@ -12,11 +12,13 @@ from ..derivatives import write_text
 from ..markers import MARKERS, Sequence
 from ..records import MarkerMap, SessionResult
 from ..volume import Mask, resample
-from .drawing import draw, fullest_slices, mask_window, outline, spread_slices
+from .drawing import Picture, draw, fullest_slices, mask_window, outline, spread_slices
 from .figures import prepare_canvas
 from .images import GreyImage
 
 MARGIN_MM = 2.0
+LETTER_MM = 20.0
+"""Large, for the picture is shown small."""
 
 
 def write_thumbnail(result: SessionResult, images: Mapping[Sequence, GreyImage], path: Path) -> None:
@@ -45,5 +47,15 @@ def render_thumbnail(result: SessionResult, images: Mapping[Sequence, GreyImage]
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {picture.width_mm} {picture.height_mm}" role="img">'
         f"<title>{escape(picture.title)}</title>"
-        f'<image href="{picture.uri}" {size} preserveAspectRatio="none"/>{paths}</svg>\n'
+        f'<image href="{picture.uri}" {size} preserveAspectRatio="none"/>{paths}{_letters(picture)}</svg>\n'
+    )
+
+
+def _letters(picture: Picture) -> str:
+    """The letters of both edges, at the foot of the picture, white with a dark edge."""
+    style = f'font-family="sans-serif" font-weight="600" font-size="{LETTER_MM:g}" fill="#fff" stroke="#000" stroke-width="3"'
+    places = ((picture.left, 2.0, "start"), (picture.right, picture.width_mm - 2.0, "end"))
+    return "".join(
+        f'<text x="{x:g}" y="{picture.height_mm - 3:g}" text-anchor="{anchor}" {style} paint-order="stroke">{letter}</text>'
+        for letter, x, anchor in places
     )

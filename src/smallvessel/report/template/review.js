@@ -37,11 +37,55 @@ function saveReview() {
   link.href = URL.createObjectURL(new Blob([`${JSON.stringify(review, null, 2)}\n`], { type: "application/json" }));
   link.download = `${session.session}_review.json`;
   link.click();
-  URL.revokeObjectURL(link.href);
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // some browsers lose a download whose address is gone at once
+  unsaved = false;
   state.textContent = `${link.download} saved: ${review.decisions.length} of ${session.lesions.length} lesions.`;
 }
 
-for (const row of document.querySelectorAll(".lesion")) {
-  row.querySelector("select").addEventListener("change", (event) => row.classList.toggle("rejected", event.target.value === "wrong"));
+function markRow(row) {
+  row.classList.toggle("rejected", row.querySelector("select").value === "wrong");
 }
+
+// What was said so far is kept in the browser, so that closing the page does not lose it; some browsers allow none for a page from a file.
+const DRAFT = `smallvessel review ${session.session} ${session.lesions_sha256}`;
+let unsaved = false;
+
+function keepDraft() {
+  unsaved = true;
+  try {
+    localStorage.setItem(DRAFT, JSON.stringify(readReview()));
+  } catch {
+    // the warning before the page is left remains
+  }
+}
+
+function restoreDraft() {
+  let draft = null;
+  try {
+    draft = JSON.parse(localStorage.getItem(DRAFT));
+  } catch {
+    return;
+  }
+  if (!draft) return;
+  document.getElementById("reviewer").value = draft.reviewer;
+  document.getElementById("remark").value = draft.note;
+  for (const decision of draft.decisions) {
+    const row = document.querySelector(`.lesion[data-lesion="${decision.marker}-${decision.label}"]`);
+    if (!row) continue;
+    row.querySelector("select").value = decision.as ? `as:${decision.as}` : decision.verdict === "unsure" ? "" : decision.verdict;
+    row.querySelector("input").value = decision.note ?? "";
+    markRow(row);
+  }
+  document.getElementById("saved").textContent = `Brought back: ${draft.decisions.length} of ${session.lesions.length} lesions.`;
+}
+
+for (const row of document.querySelectorAll(".lesion")) {
+  row.querySelector("select").addEventListener("change", () => markRow(row));
+  row.addEventListener("input", keepDraft);
+}
+for (const id of ["reviewer", "remark"]) document.getElementById(id).addEventListener("input", keepDraft);
 document.getElementById("save").addEventListener("click", saveReview);
+addEventListener("beforeunload", (event) => {
+  if (unsaved) event.preventDefault();
+});
+restoreDraft();

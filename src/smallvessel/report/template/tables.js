@@ -1,17 +1,21 @@
 // Sortable tables: the button in a column's heading sorts by what data-value or the cell's text says.
 "use strict";
 
+const MISSING = ["n/a", "–", ""];
+
+// A cell is a number only if all of it is one: a name such as 3rd reader is none.
 function cellValue(row, column) {
   const cell = row.cells[column];
   const text = cell.dataset.value ?? cell.textContent.trim();
-  const number = Number.parseFloat(text.replace("−", "-"));
-  return Number.isNaN(number) ? text : number;
+  const plain = text.replace("−", "-");
+  return /^[+-]?\d+(\.\d+)?$/.test(plain) ? Number(plain) : text;
 }
 
-function compareValues(a, b) {
-  if (typeof a === "number" && typeof b === "number") return a - b;
-  if (typeof a !== typeof b) return typeof a === "number" ? -1 : 1; // what is not a number (n/a) comes last
-  return a.localeCompare(b);
+// What is missing comes last in either direction; sub-2 comes before sub-10.
+function compareValues(a, b, direction) {
+  const rank = (value) => (typeof value === "number" ? 0 : MISSING.includes(value) ? 2 : 1);
+  if (rank(a) !== rank(b)) return rank(a) - rank(b);
+  return direction * (typeof a === "number" ? a - b : a.localeCompare(b, undefined, { numeric: true }));
 }
 
 function sortTable(heading) {
@@ -22,10 +26,10 @@ function sortTable(heading) {
   heading.setAttribute("aria-sort", descending ? "descending" : "ascending");
   const body = table.tBodies[0];
   const rows = Array.from(body.rows, (row, index) => ({ row, index, value: cellValue(row, column) }));
-  rows.sort((a, b) => (descending ? -1 : 1) * compareValues(a.value, b.value) || a.index - b.index);
+  rows.sort((a, b) => compareValues(a.value, b.value, descending ? -1 : 1) || a.index - b.index);
   body.append(...rows.map((entry) => entry.row));
 }
 
-for (const button of document.querySelectorAll("th > button")) {
+for (const button of document.querySelectorAll("thead th > button")) {
   button.addEventListener("click", () => sortTable(button.parentElement));
 }

@@ -13,6 +13,7 @@ const viewer = {
   masks: new Map(), // marker to its layer
   labels: new Map(), // marker to the lesions' numbers, voxel by voxel of its layer
   shown: session.reference,
+  asked: 0, // how often a sequence was asked for: the last one counts, though an earlier one may take longer to unpack
   opacity: 0.5,
 };
 
@@ -61,8 +62,10 @@ function moveTo(mm) {
 }
 
 async function showSequence(name) {
-  const mm = viewer.nv.volumes.length ? crosshairMm() : null;
+  const turn = ++viewer.asked;
   if (!viewer.images.has(name)) viewer.images.set(name, await loadImage(name));
+  if (turn !== viewer.asked) return false;
+  const mm = viewer.nv.volumes.length ? crosshairMm() : null;
   viewer.nv.volumes = [viewer.images.get(name), ...viewer.masks.values()];
   viewer.nv.back = viewer.nv.volumes[0];
   viewer.nv.overlays = viewer.nv.volumes.slice(1);
@@ -71,12 +74,20 @@ async function showSequence(name) {
   showWindow();
   if (mm) moveTo(mm);
   for (const input of document.querySelectorAll("input[name=sequence]")) input.checked = input.value === name;
+  return true;
 }
 
+// The sliders reach as far as the window does: dragging in a picture may take it beyond the grey values.
 function showWindow() {
   const image = viewer.images.get(viewer.shown);
-  document.getElementById("width").value = image.cal_max - image.cal_min;
-  document.getElementById("level").value = (image.cal_max + image.cal_min) / 2;
+  const values = { width: Math.round(image.cal_max - image.cal_min), level: Math.round((image.cal_max + image.cal_min) / 2) };
+  for (const [name, value] of Object.entries(values)) {
+    const slider = document.getElementById(name);
+    slider.min = Math.min(name === "width" ? 1 : 0, value);
+    slider.max = Math.max(255, value);
+    slider.value = value;
+    document.getElementById(`${name}-now`).textContent = value;
+  }
 }
 
 function setWindow() {
@@ -86,6 +97,7 @@ function setWindow() {
   image.cal_min = level - width / 2;
   image.cal_max = level + width / 2;
   viewer.nv.updateGLVolume();
+  showWindow();
 }
 
 function resetWindow() {
@@ -131,12 +143,44 @@ async function jumpTo(key) {
   const lesion = lesionByKey.get(key);
   if (!lesion || !viewer.nv) return;
   const rated = session.markers.find((marker) => marker.name === lesion.marker).rated_on;
-  if (document.getElementById("follow").checked && rated !== viewer.shown && embedded("image", rated)) await showSequence(rated);
+  if (document.getElementById("follow").checked && embedded("image", rated)) {
+    if (rated === viewer.shown) viewer.asked += 1;
+    else if (!(await showSequence(rated))) return;
+  }
   moveTo(lesion.mm);
   for (const row of document.querySelectorAll(".lesion")) row.classList.toggle("here", row.dataset.lesion === key);
+  document.getElementById("jumped").textContent = `At ${key.replace("-", " #")} on ${viewer.shown}`;
+}
+
+// Steps of the crosshair by voxels towards the right, the front and the top; in the picture the patient's right is on the left.
+const STEPS = {
+  ArrowLeft: [1, 0, 0], ArrowRight: [-1, 0, 0], ArrowUp: [0, 1, 0], ArrowDown: [0, -1, 0], PageUp: [0, 0, 1], PageDown: [0, 0, -1],
+};
+
+function jumpBy(step) {
+  const rows = Array.from(document.querySelectorAll(".lesion"));
+  if (!rows.length) return;
+  const here = rows.findIndex((row) => row.classList.contains("here"));
+  const row = rows[here < 0 ? (step > 0 ? 0 : rows.length - 1) : (here + step + rows.length) % rows.length];
+  row.scrollIntoView({ block: "nearest" });
+  jumpTo(row.dataset.lesion);
+}
+
+// NiiVue's own keys are stopped: some of them leave the three planes, others are the browser's.
+function pressKey(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.key === "Tab") return;
+  event.stopImmediatePropagation();
+  const key = event.key.toLowerCase();
+  if (STEPS[event.key]) viewer.nv.moveCrosshairInVox(...STEPS[event.key]);
+  else if (key === "n" || key === "p") jumpBy(key === "n" ? 1 : -1);
+  else if (session.images[Number(key) - 1]) showSequence(session.images[Number(key) - 1].name);
+  else if (key === "o") document.getElementById("plain").click();
+  else return;
+  event.preventDefault();
 }
 
 function listen() {
+  canvas.addEventListener("keydown", pressKey, { capture: true });
   for (const input of document.querySelectorAll("input[name=sequence]")) input.addEventListener("change", () => showSequence(input.value));
   for (const input of document.querySelectorAll("input[name=layer]")) input.addEventListener("change", showLayers);
   document.getElementById("plain").addEventListener("change", showLayers);
@@ -152,12 +196,25 @@ function listen() {
       if (!event.target.closest("select, input")) jumpTo(row.dataset.lesion);
     });
   }
-  for (const sign of document.querySelectorAll("path[data-lesion]")) {
-    sign.addEventListener("click", () => {
+  for (const elsewhere of document.querySelectorAll("path[data-lesion], figcaption [data-lesion]")) {
+    elsewhere.addEventListener("click", () => {
       document.getElementById("viewer").scrollIntoView();
-      jumpTo(sign.dataset.lesion);
+      jumpTo(elsewhere.dataset.lesion);
     });
   }
+}
+
+// NiiVue draws no ruler where the field of view runs from right to left, as it does in radiological convention.
+function drawRulerInRadiologicalConvention() {
+  const drawRuler = viewer.nv.drawRuler.bind(viewer.nv);
+  viewer.nv.drawRuler = () => {
+    const slice = viewer.nv.screenSlices[0];
+    if (!slice) return;
+    const fov = slice.fovMM;
+    slice.fovMM = Array.from(fov, Math.abs);
+    drawRuler();
+    slice.fovMM = fov;
+  };
 }
 
 async function startViewer() {
@@ -171,18 +228,20 @@ async function startViewer() {
       isRadiologicalConvention: true, sagittalNoseLeft: true, multiplanarLayout: 3, multiplanarShowRender: 0, multiplanarEqualSize: false, multiplanarPadPixels: 14,
       crosshairColor: [1, 1, 1, 0.55], crosshairWidth: 1, crosshairGap: 6, backColor: [0, 0, 0, 1], fontColor: [1, 1, 1, 1],
       isOrientationTextVisible: true, showAllOrientationMarkers: true, isRuler: true, rulerColor: [1, 1, 1, 0.9], rulerWidth: 2, dragAndDropEnabled: false, loadingText: "",
-      show3Dcrosshair: false, logLevel: "error",
+      show3Dcrosshair: false, viewModeHotKey: "", clipPlaneHotKey: "", logLevel: "error",
     });
     await viewer.nv.attachToCanvas(canvas);
+    drawRulerInRadiologicalConvention();
     viewer.nv.onLocationChange = showPlace;
     viewer.nv.onIntensityChange = showWindow;
     for (const marker of session.markers) {
       if (embedded("mask", marker.name)) viewer.masks.set(marker.name, await loadMask(marker));
     }
-    await showSequence(embedded("image", session.reference) ? session.reference : session.images[0].name);
+    const first = lesionByKey.get(document.querySelector(".lesion")?.dataset.lesion);
+    const rated = first && session.markers.find((marker) => marker.name === first.marker).rated_on;
+    await showSequence([rated, session.reference, session.images[0].name].find((name) => name && embedded("image", name)));
     viewer.nv.setSliceType(viewer.nv.sliceTypeMultiplanar);
-    const largest = document.querySelector(".lesion");
-    if (largest) moveTo(lesionByKey.get(largest.dataset.lesion).mm);
+    if (first) moveTo(first.mm);
     listen();
     message.remove();
     document.body.dataset.viewer = "ready";
