@@ -13,7 +13,20 @@ import smallvessel
 
 ROOT = Path(smallvessel.__file__).parent
 ROOMS = {"intake", "prepare", "segment", "measure", "report", "evaluate", "cohort", "simulate", "learn"}
-JOINING = {"pipeline", "run", "cli", "cli_review", "cli_statistics", "cli_training", "review", "console", "listings", "demo", "doctor"}
+JOINING = {
+    "pipeline",
+    "run",
+    "cli",
+    "cli_review",
+    "cli_statistics",
+    "cli_training",
+    "review",
+    "redraw",
+    "console",
+    "listings",
+    "demo",
+    "doctor",
+}
 EXCEPTIONS = {("learn", "simulate"), ("cohort", "evaluate"), *(("learn", room) for room in ("intake", "prepare", "segment"))}
 """Thresholds are learnt on simulated sessions that went through the rooms of a run."""
 HEAVY = ("torch", "openvino", "SimpleITK", "matplotlib", "pandas", "statsmodels")

@@ -16,9 +16,11 @@ from smallvessel import __version__
 from smallvessel.cli import main, repeat_option_names
 from smallvessel.config import PeriventricularRule, Settings
 from smallvessel.markers import MARKERS, Marker, Sequence
-from smallvessel.models import load_card
+from smallvessel.models import describe_networks, load_card
+from smallvessel.provenance import model_versions
 from smallvessel.records import RunSummary, SessionFailure, SessionId, SessionSource
 from smallvessel.run import Outcome
+from smallvessel.scales import SCALES
 from smallvessel.volume import Mask, write_volume
 
 GRID = make_grid((24, 28, 22), (8.0, 8.0, 8.0))
@@ -121,8 +123,10 @@ def test_settings_come_from_a_file_and_options_go_before_it(call: Call, bids: Pa
     (tmp_path / "s.toml").write_text('markers = ["EPVS"]\n[measure]\nperiventricular_rule = "touching"\n')
     assert smallvessel("run", bids, tmp_path / "out", "--settings", tmp_path / "s.toml") == 0
     assert call.settings.markers == (Marker.EPVS,)
-    assert smallvessel("run", bids, tmp_path / "out", "--settings", tmp_path / "s.toml", "--markers", "WMH") == 0
+    assert not call.settings.z_over_assessed
+    assert smallvessel("run", bids, tmp_path / "out", "--settings", tmp_path / "s.toml", "--markers", "WMH", "--z-over-assessed") == 0
     assert call.settings.markers == (Marker.WMH,)
+    assert call.settings.z_over_assessed
     assert call.settings.measure.periventricular_rule is PeriventricularRule.TOUCHING
 
 
@@ -227,25 +231,36 @@ def test_doctor_and_info_end_well(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().out
     assert all(f"\u2502 {marker} " in shown for marker in Marker)
     assert smallvessel("info", "scores") == 0
-    shown = capsys.readouterr().out
+    shown = " ".join(capsys.readouterr().out.split())
     assert "0 to 7" in shown
-    assert "Staals" in shown
+    assert all(" ".join(text.split()) in shown for info in SCALES.values() for text in (info.name, info.rule, info.citation))
+    assert "1 above 0, 2 from 5, 3 from 10 mm" in shown
     assert smallvessel("info", "weather") == 2
 
 
 def test_a_reference_is_fitted_and_one_of_other_weights_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    columns = ["icv_ml", *(f"{info.column}_{kind}" for info in MARKERS.values() for kind in ("volume_ml", "count")), "qc_status"]
-    rows = [["1400", *["1.5", str(i)] * len(MARKERS), "pass"] for i in range(12)]
+    columns = [
+        "icv_ml",
+        *(f"{info.column}_{kind}" for info in MARKERS.values() for kind in ("volume_ml", "count")),
+        "qc_status",
+        "networks",
+    ]
+    networks = describe_networks({**model_versions(), "markers": "0.0.9 sha256:older"})
+    rows = [["1400", *["1.5", str(i)] * len(MARKERS), "pass", networks] for i in range(12)]
     table, target = tmp_path / "measures.tsv", tmp_path / "controls.json"
     table.write_text("".join("\t".join(row) + "\n" for row in (columns, *rows)))
     assert smallvessel("reference", "fit", table, target, "--name", "controls") == 0
     assert "controls" in capsys.readouterr().out
     assert smallvessel("reference", "fit", table, target, "--name", "controls", "--transform", "sqrt") == 2
-    stored = json.loads(target.read_text())
-    target.write_text(json.dumps({**stored, "models": {"markers": "other"}}))
+    assert json.loads(target.read_text())["models"]["markers"] == "0.0.9 sha256:older"
     write_bids(tmp_path / "raw", {SessionId("01"): {Sequence.FLAIR: head_image(GRID)}})
     assert smallvessel("run", tmp_path / "raw", tmp_path / "out", "--reference", target) == 2
-    assert "measured with another network" in capsys.readouterr().err
+    assert "measured with another network (markers)" in capsys.readouterr().err
+    table.write_text("".join("\t".join(row[:-1]) + "\n" for row in (columns, *rows)))
+    assert smallvessel("reference", "fit", table, target, "--name", "controls") == 2
+    assert "does not say which networks" in capsys.readouterr().err
+    assert smallvessel("reference", "fit", table, target, "--name", "controls", "--allow-model-mismatch") == 0
+    assert json.loads(target.read_text())["models"] == {}
 
 
 def test_doctor_fails_on_damaged_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

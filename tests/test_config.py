@@ -77,8 +77,8 @@ def test_digest_depends_on_values_and_not_on_how_they_were_written() -> None:
         Settings(markers=(Marker.WMH,)),
         Settings(trust_header=True),
         Settings(write_probability=False),
-        Settings(write_report=False),
         Settings(measure=MeasureSettings(reach_mm=11)),
         Settings(measure=MeasureSettings(outer_band_mm=14)),
     ]
-    assert len({settings.digest() for settings in [Settings(), *changed]}) == 7
+    assert len({settings.digest() for settings in [Settings(), *changed]}) == 6
+    assert Settings(write_report=False).digest() == Settings(write_pdf=True).digest() == Settings().digest()

@@ -25,8 +25,11 @@ from smallvessel.derivatives import (
 )
 from smallvessel.errors import InputError
 from smallvessel.markers import Marker, Sequence
-from smallvessel.records import SessionId, SessionResult
+from smallvessel.models import parse_networks
+from smallvessel.records import Burden, MarkerMeasures, NotAssessed, Score, SessionId, SessionResult
+from smallvessel.scales import Scale
 from smallvessel.structures import RIGHT_OFFSET, Structure
+from smallvessel.tables import measures_table, session_record
 
 MODELS = {"anatomy": "1.0 sha256:a", "markers": "1.0 sha256:b"}
 SUB_01 = [
@@ -198,6 +201,48 @@ def test_every_column_is_described(dataset: Path) -> None:
     assert all(entry["Description"] for entry in described.values())
     assert {name for name in described if name.endswith("_ml")} == {name for name, entry in described.items() if entry.get("Units") == "mL"}
     assert set(described["qc_status"]["Levels"]) == {"pass", "warn", "fail"}
+
+
+def test_every_row_tells_its_networks_and_what_its_z_are_made_of(tmp_path: Path) -> None:
+    result = make_result()
+    zs: dict[str, float | NotAssessed] = {"WMH": 1.0, "lacune": -0.5, "EPVS": 0.0, "CMB": NotAssessed("needs SWI"), "total": 0.1667}
+    without: dict[str, float | NotAssessed] = {**zs, "total": NotAssessed("no z of CMB")}
+    measured = replace(result.measurements, burden=Burden("our controls", zs, without))
+    columns, rows = measures_table([session_record(replace(result, measurements=measured)), session_record(result)])
+    first, second = (dict(zip(columns, row, strict=True)) for row in rows)
+    assert first["networks"] == "anatomy 1.0 sha256:a; markers 1.0 sha256:b"
+    assert parse_networks(first["networks"]) == result.provenance.models
+    assert (first["reference_cohort"], second["reference_cohort"]) == ("our controls", "n/a")
+    assert (first["z_total"], first["markers_in_z_total"]) == ("0.1667", "WMH+lacune+EPVS")
+    assert (first["z_count_total"], first["markers_in_z_count_total"]) == ("n/a", "n/a")
+
+
+def test_a_score_is_written_with_its_lesions_its_way_to_the_next_grade_and_what_is_possible() -> None:
+    scores: dict[Scale, Score | NotAssessed] = {
+        Scale.FAZEKAS_DEEP: Score(2, "12.0 mm", "grade 3 from 25 mm, 13.0 mm more", to_next=13.0, lesions=(4,)),
+        Scale.EPVS_BASAL_GANGLIA: Score(4, "50", "highest grade"),
+        Scale.SVD_TOTAL: NotAssessed("CMB not assessed; 2 to 3 is possible", (2, 3)),
+        Scale.CMB_BAND: NotAssessed("needs SWI"),
+    }
+    result = make_result()
+    record = session_record(replace(result, measurements=replace(result.measurements, scores=scores)))["scores"]
+    assert (record["fazekas_deep"]["to_next"], record["fazekas_deep"]["lesions"]) == (13.0, [4])
+    assert record["epvs_bg"] == {"value": 4, "evidence": "50", "next_grade": "highest grade"}
+    assert record["svd_total"] == {"not_assessed": "CMB not assessed; 2 to 3 is possible", "possible": [2, 3]}
+    assert record["cmb_band"] == {"not_assessed": "needs SWI"}
+
+
+def test_a_session_without_lesions_of_unknown_region_has_none_of_them(tmp_path: Path) -> None:
+    result = make_result()
+    stray = MarkerMeasures(Marker.LACUNE, 0.1, 1, {"lobar": 0.0, "unknown": 0.1}, {"lobar": 0, "unknown": 1})
+    with_one = replace(result.measurements, markers={**result.measurements.markers, Marker.LACUNE: stray})
+    columns, rows = measures_table([session_record(replace(result, measurements=with_one)), session_record(result)])
+    first, second = (dict(zip(columns, row, strict=True)) for row in rows)
+    assert (first["lacune_unknown_count"], second["lacune_unknown_count"]) == ("1", "0")
+    assert (first["lacune_unknown_volume_ml"], second["lacune_unknown_volume_ml"]) == ("0.1000", "0.0000")
+    missing = session_record(without_marker(result, Marker.LACUNE))
+    _, rows = measures_table([session_record(replace(result, measurements=with_one)), missing])
+    assert dict(zip(columns, rows[1], strict=True))["lacune_unknown_count"] == "n/a"
 
 
 def test_writing_twice_gives_the_same_bytes(tmp_path: Path) -> None:

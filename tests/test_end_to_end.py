@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from bids_validator import errors_of
-from browser import assert_viewer_draws, go_to, needs_browser, open_page
+from browser import assert_layer_toggles, assert_lesions_sort, assert_viewer_draws, go_to, needs_browser, open_page, save_review
 from results import read_rows
 from smallvessel.cli import main
 from smallvessel.config import Settings
@@ -190,7 +190,7 @@ def test_every_marker_of_the_simulated_patient_is_found(demo: Path) -> None:
 
 
 @needs_browser
-def test_the_report_of_the_simulated_patient_opens_in_a_browser(demo: Path) -> None:
+def test_the_report_of_the_simulated_patient_is_read_and_reviewed_in_a_browser(demo: Path, tmp_path: Path) -> None:
     pytest.importorskip("playwright", reason="playwright is not installed (pip install smallvessel[dev])")
     complaints: list[str] = []
     lesions = read_rows(demo / f"sub-{SUBJECT}" / f"sub-{SUBJECT}_lesions.tsv")
@@ -200,7 +200,19 @@ def test_the_report_of_the_simulated_patient_opens_in_a_browser(demo: Path) -> N
             row = next(row for row in lesions if row["marker"] == marker)
             go_to(page, marker, int(row["label"]))
             np.testing.assert_allclose(page.evaluate("crosshairMm()"), [float(row[f"{axis}_mm"]) for axis in "xyz"], atol=1.0)
+        largest = max((row for row in lesions if row["marker"] == Marker.WMH), key=lambda row: float(row["volume_mm3"]))
+        go_to(page, Marker.WMH, int(largest["label"]))
+        assert_layer_toggles(page, Marker.WMH)
+        assert_lesions_sort(page)
+        wrong = next(row for row in lesions if row["marker"] == Marker.EPVS)
+        page.locator(f'tr[data-lesion="EPVS-{wrong["label"]}"] select').select_option("wrong")
+        page.locator("#reviewer").fill("A. Reader")
+        save_review(page, tmp_path / "review.json")
     assert complaints == []
+    shutil.copytree(demo, tmp_path / "out")
+    assert smallvessel("review", "apply", tmp_path / "out", tmp_path / "review.json") == 0
+    before, after = (record_of(out, f"sub-{SUBJECT}")["markers"]["EPVS"]["count"] for out in (demo, tmp_path / "out"))
+    assert after == before - 1
 
 
 def test_a_damaged_file_costs_only_its_own_session(subsets: tuple[Path, RunSummary]) -> None:

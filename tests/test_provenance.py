@@ -11,6 +11,7 @@ from smallvessel import __version__
 from smallvessel.config import MeasureSettings, PeriventricularRule, Settings
 from smallvessel.errors import InputError
 from smallvessel.markers import STRIVE, Marker, Sequence
+from smallvessel.models import load_card
 from smallvessel.provenance import Journal, hash_inputs, methods_paragraph, package_versions, peak_memory_mb, run_digest
 from smallvessel.records import SessionId, SessionSource
 
@@ -95,3 +96,11 @@ def test_versions_and_memory_of_this_process() -> None:
     assert versions["python"].startswith("3.")
     assert versions["numpy"][0].isdigit()
     assert 20 < peak_memory_mb() < 100_000
+
+
+def test_another_threshold_is_another_network_to_whoever_compares_results() -> None:
+    card = load_card("markers")
+    stricter = {**card.thresholds, "WMH": {**card.thresholds["WMH"], "probability": 0.99}}
+    assert replace(card).identity == card.identity
+    assert replace(card, thresholds=stricter).identity != card.identity
+    assert load_card("anatomy").identity.endswith(load_card("anatomy").sha256)

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import fake_sessions
+from painted import paint_result, write_painted
 from results import make_result
 from smallvessel import run as scheduler
 from smallvessel.config import Settings
@@ -13,9 +16,10 @@ from smallvessel.derivatives import finish_session, is_finished, session_files, 
 from smallvessel.errors import InputError
 from smallvessel.markers import Marker, Sequence
 from smallvessel.provenance import hash_inputs, run_digest
-from smallvessel.records import RunSummary, SessionFailure, SessionId, SessionSource
+from smallvessel.records import ImageFile, RunSummary, Session, SessionFailure, SessionId, SessionSource
 from smallvessel.run import Outcome, count_cores, default_jobs, measure_or_skip, run_sessions
 
+NO_REPORT = Settings(write_report=False)
 MODELS = {"anatomy": "1.0 sha256:a", "markers": "1.0 sha256:b"}
 
 
@@ -105,12 +109,76 @@ def test_only_what_is_finished_with_the_same_inputs_and_settings_is_skipped(
 ) -> None:
     monkeypatch.setattr("smallvessel.pipeline.process_session", lambda source, *_: source.id)
     out = tmp_path / "out"
-    assert measure_or_skip(finished, out, Settings(), False).status == "skipped"
+    assert measure_or_skip(finished, out, NO_REPORT, False).status == "skipped"
     assert measure_or_skip(finished, out, Settings(), True).status == "completed"
     assert measure_or_skip(finished, out, Settings(markers=(Marker.WMH,)), False).status == "completed"
     assert measure_or_skip(finished, tmp_path / "elsewhere", Settings(), False).status == "completed"
     finished.files[Sequence.FLAIR].write_bytes(b"another image")
-    assert measure_or_skip(finished, out, Settings(), False).status == "completed"
+    assert measure_or_skip(finished, out, NO_REPORT, False).status == "completed"
+
+
+@pytest.mark.parametrize("change", ["settings", "scan", "file"])
+def test_a_reviewed_session_is_measured_anew_only_by_force(
+    finished: SessionSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    monkeypatch.setattr("smallvessel.pipeline.process_session", lambda source, *_: source.id)
+    out, settings = tmp_path / "out", NO_REPORT
+    path = out / session_files(finished.id).measures
+    review = {"reviewer": "A. Reader", "saved_at": "", "applied_at": "", "source": "", "changes": []}
+    path.write_text(json.dumps({**json.loads(path.read_text()), "reviews": [review]}))
+    assert measure_or_skip(finished, out, settings, False).note == ""
+    if change == "settings":
+        settings = Settings(markers=(Marker.WMH,))
+    elif change == "scan":
+        finished.files[Sequence.FLAIR].write_bytes(b"another image")
+    else:
+        (out / session_files(finished.id).lesions).unlink()
+    outcome = measure_or_skip(finished, out, settings, False)
+    assert outcome.status == "skipped"
+    assert "reviewed by A. Reader" in outcome.note
+    assert "--force" in outcome.note
+    assert measure_or_skip(finished, out, settings, True).status == "completed"
+
+
+def test_a_report_that_a_finished_session_lacks_is_added_without_measuring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = paint_result()
+    source = SessionSource(result.id, {})
+    provenance = replace(result.provenance, digest=run_digest({}, Settings(), MODELS), settings=NO_REPORT.as_dict())
+    write_painted(tmp_path, replace(result, provenance=provenance))
+    files = session_files(source.id)
+    record = json.loads((tmp_path / files.measures).read_text())
+    record["files"].remove(files.thumbnail.as_posix())
+    (tmp_path / files.measures).write_text(json.dumps(record))
+    picture = (tmp_path / files.thumbnail).read_bytes()
+    (tmp_path / files.thumbnail).unlink()
+    monkeypatch.setattr("smallvessel.pipeline.process_session", lambda *_: pytest.fail("it was measured anew"))
+    monkeypatch.setattr("smallvessel.redraw.load_session", lambda *_: pytest.fail("the scans were read"))
+    outcome = measure_or_skip(source, tmp_path, Settings(), False)
+    assert (outcome.status, outcome.note) == ("skipped", f"{files.thumbnail.name} added; nothing was measured anew")
+    assert (tmp_path / files.thumbnail).read_bytes() == picture
+    assert files.thumbnail.as_posix() in json.loads((tmp_path / files.measures).read_text())["files"]
+    assert measure_or_skip(source, tmp_path, Settings(), False).note == ""
+
+
+def test_a_report_that_was_not_asked_for_before_is_made_from_the_scans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = paint_result()
+    source, files = SessionSource(result.id, {}), session_files(result.id)
+    provenance = replace(result.provenance, digest=run_digest({}, Settings(), MODELS), settings=NO_REPORT.as_dict())
+    write_painted(tmp_path, replace(result, provenance=provenance))
+    before = (tmp_path / files.report).read_text(encoding="utf-8")
+    record = json.loads((tmp_path / files.measures).read_text())
+    record["files"] = [name for name in record["files"] if name not in (files.report.as_posix(), files.thumbnail.as_posix())]
+    (tmp_path / files.measures).write_text(json.dumps(record))
+    (tmp_path / files.report).unlink()
+    (tmp_path / files.thumbnail).unlink()
+    scans = {
+        sequence: ImageFile(tmp_path / f"{sequence}.nii.gz", sequence, image, "a" * 64)
+        for sequence, image in result.prepared.images.items()
+    }
+    monkeypatch.setattr("smallvessel.redraw.load_session", lambda *_: Session(result.id, scans))
+    assert measure_or_skip(source, tmp_path, NO_REPORT, False).note == ""
+    assert measure_or_skip(source, tmp_path, Settings(), False).note.startswith(f"{files.report.name}, {files.thumbnail.name} added")
+    assert (tmp_path / files.report).read_text(encoding="utf-8") == before
 
 
 def test_a_finished_session_whose_input_is_gone_is_not_called_finished(

@@ -125,6 +125,9 @@ def run(
     allow_model_mismatch: Annotated[
         bool, typer.Option("--allow-model-mismatch", help="Take a reference that other weights measured.")
     ] = False,
+    z_over_assessed: Annotated[
+        bool, typer.Option("--z-over-assessed", help="Make the total Z score from the markers that were assessed, where one was not.")
+    ] = False,
     pdf: Annotated[bool, typer.Option("--pdf", help="Write each report as a PDF too; needs the extra [pdf].")] = False,
     force: Annotated[bool, typer.Option("--force", help="Measure finished sessions again.")] = False,
     trust_header: Annotated[bool, typer.Option("--trust-header", help="Accept images without a declared orientation.")] = False,
@@ -133,6 +136,8 @@ def run(
 
     Exit code 0: all sessions are done; 1: some failed, the others are complete; 2: the call was wrong.
     """
+    from dataclasses import replace
+
     from .run import run_sessions
 
     files = {MRSequence.FLAIR: flair, MRSequence.T1W: t1w, MRSequence.T2W: t2w, MRSequence.SWI: swi}
@@ -141,6 +146,8 @@ def run(
     chosen = _choose_settings(settings, markers, trust_header)
     if reference is not None:
         chosen = _with_reference(chosen, reference, allow_model_mismatch)
+    if z_over_assessed:
+        chosen = replace(chosen, z_over_assessed=True)
     if pdf or chosen.write_pdf:
         chosen = _with_pdf(chosen)
     with Progress(
@@ -172,15 +179,17 @@ def fit_reference_cohort(
     participants: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="Adjust for the age and sex in this table.")
     ] = None,
+    allow_model_mismatch: Annotated[
+        bool, typer.Option("--allow-model-mismatch", help="Take rows that different, or unknown, weights measured.")
+    ] = False,
 ) -> None:
     """Freeze a cohort's means and spreads, so that the burden of other sessions becomes a Z score."""
-    from .provenance import model_versions
     from .reference import TOTALS, TRANSFORMS, fit_reference, write_reference
 
     for option, value, known in (("--transform", transform, TRANSFORMS), ("--total", total, TOTALS)):
         if value not in known:
             raise InputError(f"{option} {value}", " or ".join(known), f"smallvessel reference fit ... {option} {next(iter(known))}")
-    reference = fit_reference(table, name, model_versions(), __version__, transform, total, participants)
+    reference = fit_reference(table, name, transform, total, participants, allow_model_mismatch)
     write_reference(reference, target)
     out.print(list_reference(reference))
     say(f"Reference: {target}")
@@ -297,6 +306,8 @@ def _show_outcome(outcome: Outcome) -> None:
         err.print(f"[red]failed[/red] {outcome.id} in {outcome.failure.stage}: {escape(outcome.failure.message)}", soft_wrap=True)
     elif outcome.status == "completed":
         err.print(f"[green]done[/green]   {outcome.id} in {outcome.seconds:.0f} s", highlight=False)
+    elif outcome.note:
+        err.print(f"[yellow]kept[/yellow]   {outcome.id}: {escape(outcome.note)}", soft_wrap=True, highlight=False)
 
 
 def _show_summary(summary: RunSummary, folder: Path) -> None:

@@ -113,8 +113,9 @@ class Settings:
         return plain
 
     def digest(self) -> str:
-        """SHA-256 of the canonical JSON: equal settings give equal digests, in any process."""
-        return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+        """SHA-256 of the canonical JSON: equal settings give equal digests, in any process. Whether reports are written does not count."""
+        deciding = {name: value for name, value in self.as_dict().items() if name not in ("write_report", "write_pdf")}
+        return hashlib.sha256(json.dumps(deciding, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def read_settings(path: Path) -> Settings:

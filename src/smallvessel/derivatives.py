@@ -18,6 +18,7 @@ import numpy as np
 
 from .errors import InputError
 from .markers import MARKERS, Marker, Sequence
+from .models import describe_networks
 from .records import MarkerMap, SessionId, SessionResult
 from .structures import RIGHT_OFFSET, UNSIDED, lookup_rows
 from .tables import LESION_COLUMNS, lesion_rows, measures_table, session_record, tsv
@@ -165,13 +166,7 @@ def start_dataset(out: Path, version: str, models: Mapping[str, str], raw: Path 
             "BIDSVersion": BIDS_VERSION,
             "DatasetType": "derivative",
             "License": "as the source data",
-            "GeneratedBy": [
-                {
-                    "Name": "smallvessel",
-                    "Version": version,
-                    "Description": "Networks: " + "; ".join(f"{name} {hash_}" for name, hash_ in models.items()),
-                }
-            ],
+            "GeneratedBy": [{"Name": "smallvessel", "Version": version, "Description": f"Networks: {describe_networks(models)}"}],
             **({"DatasetLinks": links} if links else {}),
         }
         write_json(description, content)
@@ -239,6 +234,15 @@ def is_finished(out: Path, id: SessionId, digest: str) -> bool:
     except (InputError, KeyError, TypeError):
         return False
     return bool(found == digest) and all((out / name).exists() for name in _files_of(path))
+
+
+def reviewers_of(out: Path, id: SessionId) -> tuple[str, ...]:
+    """Who reviewed a session, each once; nobody where its record is absent or damaged."""
+    try:
+        reviews = read_record(out / session_files(id).measures).get("reviews", ())
+        return tuple(dict.fromkeys(review["reviewer"] for review in reviews))
+    except (InputError, KeyError, TypeError):
+        return ()
 
 
 def rebuild_tables(out: Path) -> list[dict[str, Any]]:

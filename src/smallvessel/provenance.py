@@ -25,6 +25,8 @@ from .records import MarkerMap, Prepared, Provenance, Segmentation, Session, Ses
 NETWORKS: tuple[ModelName, ...] = ("anatomy", "markers")
 PACKAGES = ("numpy", "scipy", "nibabel", "SimpleITK", "openvino")
 """Packages that can change a result."""
+FAILURE = "FAILED."
+"""Begins the line of a log that says why its session failed."""
 
 
 class Journal:
@@ -64,7 +66,7 @@ class Journal:
         else:
             message = f"Unexpected {type(error).__name__}: {error} (traceback in {self._path.name})"
             self._append("".join(traceback.format_exception(error)))
-        self._append(f"[{self._stage}] FAILED. {message}")
+        self._append(f"[{self._stage}] {FAILURE} {message}")
         return SessionFailure(self.id, self._stage, message)
 
     def _append(self, line: str) -> None:
@@ -82,15 +84,14 @@ def hash_inputs(source: SessionSource) -> dict[Sequence, str]:
 
 
 def model_versions() -> dict[str, str]:
-    """Each network's version and SHA-256, from its card.
+    """Each network's version and hashes, from its card.
 
     Raises
     ------
     ModelError
         When a card is missing or cannot be read.
     """
-    cards = {name: load_card(name) for name in NETWORKS}
-    return {name: f"{card.version} sha256:{card.sha256}" for name, card in cards.items()}
+    return {name: load_card(name).identity for name in NETWORKS}
 
 
 def package_versions() -> dict[str, str]:
@@ -131,7 +132,7 @@ def methods_paragraph(prepared: Prepared, segmentation: Segmentation) -> str:
     """The methods of this very session, from the steps that were executed, ready to be adapted for a paper."""
     assessed = [marker for marker, found in segmentation.markers.items() if isinstance(found, MarkerMap)]
     sequences = _join([str(sequence) for sequence in prepared.native])
-    opening = f"Images ({sequences}) were processed with smallvessel {__version__} (research use only)."
+    opening = f"Images ({sequences}) were processed with smallvessel {__version__}."
     return " ".join([opening, *map(_sentence, (*prepared.steps, *segmentation.steps)), *_measured(assessed)])
 
 

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Literal
 
 from .config import Settings
-from .derivatives import clear_session, is_finished, raw_root, rebuild_tables, session_files, start_dataset
-from .errors import InputError
+from .derivatives import clear_session, is_finished, raw_root, rebuild_tables, reviewers_of, session_files, start_dataset
+from .errors import InputError, SmallvesselError
 from .records import RunSummary, SessionFailure, SessionId, SessionSource
 
 MEMORY_PER_JOB_GB = 4.0
@@ -30,12 +30,13 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one session, and after how many seconds."""
+    """What became of one session, and after how many seconds; ``note`` is what the user should know besides."""
 
     id: SessionId
     status: Literal["completed", "skipped", "failed"]
     seconds: float
     failure: SessionFailure | None = None
+    note: str = ""
 
 
 Process = Callable[[SessionSource, Path, Settings, bool], Outcome]
@@ -67,20 +68,45 @@ def memory_gb() -> float:
 
 
 def measure_or_skip(source: SessionSource, out: Path, settings: Settings, force: bool) -> Outcome:
-    """Measure a session unless it is finished already with the same inputs, settings, weights and version."""
+    """Measure a session unless it is finished already with the same inputs, settings, weights and version, or was reviewed.
+
+    A finished session gets the reports that it lacks. What a person reviewed is measured anew only when forced.
+    """
     from .pipeline import process_session
-    from .provenance import hash_inputs, model_versions, run_digest
 
     start = time.perf_counter()
-    if not force and (out / session_files(source.id).measures).exists() and all(path.is_file() for path in source.files.values()):
-        digest = run_digest(hash_inputs(source), settings, model_versions(), source.traits)
-        if is_finished(out, source.id, digest):
-            return Outcome(source.id, "skipped", time.perf_counter() - start)
+    if not force and (out / session_files(source.id).measures).exists():
+        try:
+            note = _why_skipped(source, out, settings)
+        except SmallvesselError as error:
+            failure = SessionFailure(source.id, "report", str(error))
+            return Outcome(source.id, "failed", time.perf_counter() - start, failure)
+        if note is not None:
+            return Outcome(source.id, "skipped", time.perf_counter() - start, note=note)
     result = process_session(source, out, settings)
     seconds = time.perf_counter() - start
     if isinstance(result, SessionFailure):
         return Outcome(source.id, "failed", seconds, result)
     return Outcome(source.id, "completed", seconds)
+
+
+def _why_skipped(source: SessionSource, out: Path, settings: Settings) -> str | None:
+    """What there is to say about a session that stays as it is, perhaps nothing; None when it has to be measured."""
+    from .provenance import hash_inputs, model_versions, run_digest
+    from .redraw import add_reports
+
+    if all(path.is_file() for path in source.files.values()):
+        digest = run_digest(hash_inputs(source), settings, model_versions(), source.traits)
+        if is_finished(out, source.id, digest):
+            added = add_reports(source, out, settings)
+            return f"{', '.join(path.name for path in added)} added; nothing was measured anew" if added else ""
+    reviewers = reviewers_of(out, source.id)
+    if reviewers:
+        return (
+            f"reviewed by {', '.join(reviewers)} and kept as it is, though its files, the settings, the networks or the version are "
+            "others by now; run --force measures it anew, without the review"
+        )
+    return None
 
 
 def run_sessions(

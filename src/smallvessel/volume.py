@@ -239,8 +239,8 @@ def reorder_axes(image: ImageT, grid: Grid) -> ImageT:
     return replace(image, data=data, grid=grid)
 
 
-def isotropic_grid(grid: Grid, spacing_mm: float) -> Grid:
-    """The grid of cubic voxels over ``grid``'s field of view, axes in RAS+ order and parallel to ``grid``'s (made orthogonal).
+def isotropic_grid(grid: Grid, spacing_mm: float | NDArray[np.float64]) -> Grid:
+    """The grid of cubic voxels (or of a size per RAS axis) over ``grid``'s view, axes in RAS+ order, parallel to ``grid``'s, orthogonal.
 
     Both fields of view have the same centre; this one is larger by less than a voxel along each axis.
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from typing import TypeVar
 
 import numpy as np
@@ -13,7 +14,7 @@ from ..errors import InputError
 from ..markers import Sequence
 from ..models import load_network
 from ..records import Anatomy, Native, Prepared, Session
-from ..volume import Grid, LabelMap, Mask, Transform, Volume, canonical_grid, reorder_axes, resample
+from ..volume import Grid, Mask, Transform, Volume, canonical_grid, reorder_axes, resample
 from .anatomy import (
     AnatomyNetwork,
     AnatomyProbability,
@@ -88,13 +89,12 @@ def prepare_with(session: Session, network: AnatomyNetwork) -> Prepared:
     if len(trusted) > 1:
         heads = {s: take_over_head(found[s].head, fused.head, to_reference[s].inverse()) for s in trusted}
         brains |= _of_each(trusted, lambda s: find_brain(heads[s], acquired[s].grid))
-    images = {sequence: resample(image, grid, to_reference[sequence]) for sequence, image in corrected.items()}
+    images = _of_each(acquired, lambda s: resample(corrected[s], grid, to_reference[s]))
     native = {s: Native(image.grid, reorder_axes(brains[s], image.grid), to_reference[s]) for s, image in files.items()}
-    image_checks = [
-        check
-        for sequence, image in acquired.items()
-        for check in check_image(sequence, image, brains[sequence], _on_native(anatomy.structures, image.grid, to_reference[sequence]))
-    ]
+    image_checks = _of_each(
+        acquired,
+        lambda s: check_image(s, acquired[s], brains[s], resample(anatomy.structures, acquired[s].grid, to_reference[s].inverse())),
+    )
     brain_checks = check_brain(anatomy.structures, anatomy.brain, anatomy.intracranial, anatomy.right)
     return Prepared(
         id=session.id,
@@ -104,7 +104,7 @@ def prepare_with(session: Session, network: AnatomyNetwork) -> Prepared:
         native=native,
         anatomy=anatomy,
         brain_extracted=reference in extracted,
-        checks=(*registration_checks.values(), *image_checks, *brain_checks),
+        checks=(*registration_checks.values(), *chain.from_iterable(image_checks.values()), *brain_checks),
         steps=_describe(reference, acquired, extracted, {s: sd for s, (_, sd) in bias.items()}, registrations, trusted, grid),
     )
 
@@ -147,10 +147,6 @@ def _require_brain(sequence: Sequence, brain: Mask) -> None:
 def _weight(grid: Grid) -> float:
     """An image with thinner slices knows more."""
     return 1.0 / float(grid.spacing_mm.max())
-
-
-def _on_native(structures: LabelMap, grid: Grid, reference_from_native: Transform) -> LabelMap:
-    return resample(structures, grid, reference_from_native.inverse())
 
 
 def _describe(
