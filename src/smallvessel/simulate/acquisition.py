@@ -29,11 +29,11 @@ class AcquisitionSettings:
     """Gap as a share of the slice distance."""
     axial_share: float = 0.8
     """Share of 2D acquisitions that are axial; the rest sagittal or coronal."""
-    noise: tuple[float, float] = (0.01, 0.08)
+    noise: tuple[float, float] = (0.015, 0.08)
     """SD of the noise at one native voxel relative to white matter, log-uniform."""
     bias_sd: tuple[float, float] = (0.0, 0.12)
     """SD of the log of the field left after correction."""
-    texture: tuple[float, float] = (0.0, 0.035)
+    texture: tuple[float, float] = (0.01, 0.05)
     """SD of the smooth variation within tissues, relative."""
     shift_mm: float = 0.5
     """SD of what registration leaves over, per axis, for every sequence but the reference."""

@@ -31,7 +31,7 @@ class Appearance:
         FLAIR and T2w and darker on T1w, as WMH are; if only WMH were dark on T1w, everything a little dark would be taken for one.
     uneven : mapping of Sequence to float
         SD of the relative signal from place to place in healthy tissue. Measured in deep white matter without lesions (the six openms
-        sessions, smoothed by 2 mm): FLAIR .04 to .05, T1w .03 to .04, T2w .06 to .07, half of it beyond 8 mm. This part is shared by the
+        sessions, smoothed by 2 mm): FLAIR .05, T1w .04, T2w .08, half of it beyond 8 mm; unsmoothed .06, .04, .08. This part is shared by the
         sequences: bright on FLAIR goes with bright on T2w and, mostly, dark on T1w.
     uneven_alone : mapping of Sequence to float
         SD of the part that each sequence has for itself. If only WMH made T1w uneven, the network would believe T1w too much: on two real
@@ -57,7 +57,7 @@ class Appearance:
     vein_loss: float
 
 
-UNEVEN_ALONE = {Sequence.FLAIR: 0.02, Sequence.T1W: 0.05, Sequence.T2W: 0.03, Sequence.SWI: 0.03}
+UNEVEN_ALONE = {Sequence.FLAIR: 0.02, Sequence.T1W: 0.035, Sequence.T2W: 0.03, Sequence.SWI: 0.03}
 """Largest SD of the part of a sequence's unevenness that the others do not share. Own choice."""
 
 
@@ -69,7 +69,7 @@ def draw_appearance(rng: np.random.Generator) -> Appearance:
         Sequence.T2W: float(rng.uniform(1.2, 1.95)),
         Sequence.SWI: float(rng.uniform(1.0, 1.15)),
     }
-    uneven = float(rng.uniform(0.015, 0.075))
+    uneven = float(rng.uniform(0.03, 0.1))
     return Appearance(
         wmh=wmh,
         faint={
@@ -80,8 +80,8 @@ def draw_appearance(rng: np.random.Generator) -> Appearance:
         },
         uneven={
             Sequence.FLAIR: uneven,
-            Sequence.T1W: -uneven * float(rng.uniform(-0.2, 0.8)),
-            Sequence.T2W: uneven * float(rng.uniform(0.8, 1.8)),
+            Sequence.T1W: -uneven * float(rng.uniform(-0.2, 0.5)),
+            Sequence.T2W: uneven * float(rng.uniform(0.6, 1.4)),
             Sequence.SWI: uneven * float(rng.uniform(0.0, 0.6)),
         },
         uneven_alone={sequence: float(rng.uniform(0, most)) for sequence, most in UNEVEN_ALONE.items()},
@@ -103,6 +103,8 @@ def render_signal(
 
     sequence = contrast.sequence
     signal = torch.from_numpy(contrast.signal[tissues]).to(device)
+    touching = to_tensor(maps.touching)
+    signal = signal * (1 - touching) + float(contrast.signal[Structure.CORTEX]) * touching
     gain = appearance.wmh[sequence] - 1
     alone = to_tensor(np.ascontiguousarray(maps.uneven_alone[sequence]))
     signal = signal * (1 + appearance.uneven[sequence] * to_tensor(maps.uneven) + appearance.uneven_alone[sequence] * alone)
