@@ -31,8 +31,8 @@ class Appearance:
         FLAIR and T2w and darker on T1w, as WMH are; if only WMH were dark on T1w, everything a little dark would be taken for one.
     uneven : mapping of Sequence to float
         SD of the relative signal from place to place in healthy tissue. Measured in deep white matter without lesions (the six openms
-        sessions, smoothed by 2 mm): FLAIR .05, T1w .04, T2w .08, half of it beyond 8 mm; unsmoothed .06, .04, .08. This part is shared by the
-        sequences: bright on FLAIR goes with bright on T2w and, mostly, dark on T1w.
+        sessions, smoothed by 2 mm): FLAIR .05, T1w .04, T2w .08, half of it beyond 8 mm; unsmoothed .06, .04, .08. This part is
+        shared by the sequences: bright on FLAIR goes with bright on T2w and, mostly, dark on T1w.
     uneven_alone : mapping of Sequence to float
         SD of the part that each sequence has for itself. If only WMH made T1w uneven, the network would believe T1w too much: on two real
         scans with thick slices it painted half less once T1w was replaced by its structures' means.

@@ -45,8 +45,8 @@ VEIN_TAPER = np.array([0.3, 0.8, 1.0, 0.6])
 """Radius along a vein, relative: veins begin thin and leave the picture into larger ones. Short tubes with blunt ends, of which the
 simulator's veins once were, cannot be told from microbleeds."""
 SULCUS_TISSUE = (0.2, 0.95)
-"""Range of the share of cortex in voxels of sulci not wider than two. A label map knows CSF or cortex; on real scans pial surfaces touch, and
-with whole voxels of CSF between them the cortex of simulated FLAIRs had .80 to 1.03 of white matter's signal where real ones have 1.02
+"""Range of the share of cortex in voxels of sulci not wider than two. A label map knows CSF or cortex; on real scans pial surfaces touch,
+and with whole voxels of CSF between them the cortex of simulated FLAIRs had .80 to 1.03 of white matter's signal where real ones have 1.02
 to 1.14 (T2w 1.18 to 1.84 and 1.19 to 1.33; ten and nine sessions)."""
 LARGEST_DEEP_WMH_MM = 9.0
 """Largest mean radius of one deep WMH; larger ones come from several that meet."""
@@ -342,8 +342,9 @@ def _draw_faint(maps: LesionMaps, brain: BrainMaps, rng: np.random.Generator) ->
 def find_narrow_sulci(tissues: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """CSF at most two voxels wide beside cortex."""
     fluid = tissues == Structure.CSF
-    wide = ndimage.binary_dilation(ndimage.binary_erosion(fluid, np.ones((3, 3, 3))), np.ones((3, 3, 3)))
-    beside = ndimage.binary_dilation(np.isin(tissues, (Structure.CORTEX, Structure.CEREBELLAR_CORTEX)), np.ones((3, 3, 3)))
+    cube = np.ones((3, 3, 3), np.bool_)
+    wide = ndimage.binary_opening(fluid, cube)
+    beside = ndimage.binary_dilation(np.isin(tissues, (Structure.CORTEX, Structure.CEREBELLAR_CORTEX)), cube)
     return np.asarray(fluid & ~wide & beside)
 
 

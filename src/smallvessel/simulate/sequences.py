@@ -61,7 +61,7 @@ class ContrastSettings:
     """SD of the log of each brain tissue's T1, T2, T2* and PD."""
     contrast_power: Mapping[Sequence, tuple[float, float]] = field(
         default_factory=lambda: {
-            Sequence.FLAIR: (0.75, 1.35),
+            Sequence.FLAIR: (0.7, 1.1),
             Sequence.T1W: (0.4, 0.95),
             Sequence.T2W: (0.4, 0.9),
             Sequence.SWI: (0.5, 1.05),
