@@ -34,7 +34,7 @@ from smallvessel.learn.marker_samples import MarkerSamples, PresenceSettings
 from smallvessel.learn.network import UNet, UNetSettings
 from smallvessel.learn.recipes import LEARNING_RATE, MARKER_PATCH, NETWORKS, TRAINING_BURDEN, find_label_maps, validation_heads
 from smallvessel.learn.train import TrainSettings, load_average, train_network
-from smallvessel.markers import Marker
+from smallvessel.markers import Marker, Sequence
 from smallvessel.prepare import prepare_session
 from smallvessel.records import Prepared
 from smallvessel.segment.predict import predict_probabilities
@@ -73,7 +73,7 @@ VARIANTS = (
     Variant("simulator with 3D acquisitions only", samples={"acquisition": AcquisitionSettings(volumetric_share=1.0)}),
     Variant(
         "simulator with contrasts as the equations give them",
-        samples={"contrast": ContrastSettings(free_share=0.03, contrast_power=(1.0, 1.0), brain_jitter=0.05)},
+        samples={"contrast": ContrastSettings(free_share=0.03, contrast_power=dict.fromkeys(Sequence, (1.0, 1.0)), brain_jitter=0.05)},
     ),
 )
 

@@ -14,7 +14,7 @@ from heads import small_brain, small_head
 from smallvessel.markers import Marker, Sequence
 from smallvessel.simulate.anatomy import RIGHT_BIT, Tissue, deform_head, flip_head, map_brain
 from smallvessel.simulate.burden import Burden, draw_burden
-from smallvessel.simulate.lesions import LesionMaps, draw_lesions, is_fluid
+from smallvessel.simulate.lesions import SULCUS_TISSUE, LesionMaps, draw_lesions, find_narrow_sulci, is_fluid
 from smallvessel.structures import Structure
 from smallvessel.volume import isotropic_grid
 
@@ -286,6 +286,28 @@ def test_a_wall_of_tissue_lies_between_lacunes_and_fluid() -> None:
     assert cavity.any()
     to_fluid_mm = ndimage.distance_transform_edt(~is_fluid(brain.tissues))
     assert to_fluid_mm[cavity].min() > 1.0  # a voxel of tissue at least
+
+
+def test_cortex_touches_in_narrow_sulci_but_not_in_wide_ones() -> None:
+    tissues = np.full((24, 24, 24), Structure.CORTEX, np.uint8)
+    tissues[:, 5] = tissues[:, 10:12] = tissues[:, 16:20] = Structure.CSF
+    tissues[2:8, 23] = Structure.LATERAL_VENTRICLE
+    narrow = np.zeros(tissues.shape, bool)
+    narrow[:, 5] = narrow[:, 10:12] = True
+    np.testing.assert_array_equal(find_narrow_sulci(tissues), narrow)
+
+
+def test_narrow_sulci_have_signal_between_fluid_and_cortex_on_every_sequence() -> None:
+    brain, rng = small_brain(), np.random.default_rng(3)
+    maps = draw_lesions(brain, HEALTHY, rng)
+    maps = replace(maps, touching=np.where(brain.tissues == Structure.CSF, np.float32(0.25), np.float32(0)))
+    appearance = replace(draw_appearance(rng), uneven=EVEN, uneven_alone=EVEN)
+    for sequence in (Sequence.FLAIR, Sequence.T1W, Sequence.T2W):
+        contrast = draw_contrast(sequence, rng, ContrastSettings(free_share=0))
+        signal = render_signal(brain.tissues, maps, contrast, appearance).numpy()[brain.tissues == Structure.CSF]
+        np.testing.assert_allclose(signal, 0.75 * contrast.signal[Structure.CSF] + 0.25 * contrast.signal[Structure.CORTEX], rtol=1e-5)
+    shares = [float(draw_lesions(brain, HEALTHY, np.random.default_rng(seed)).touching.max()) for seed in range(6)]
+    assert all(share == 0 or SULCUS_TISSUE[0] <= share <= SULCUS_TISSUE[1] for share in shares)
 
 
 def test_every_sequence_has_unevenness_of_its_own_in_the_whole_brain() -> None:
