@@ -118,14 +118,20 @@ def padded_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
 class Network:
     """A loaded network: OpenVINO on the CPU, compiled once per input shape, deterministic.
 
+    Parameters
+    ----------
+    exact : bool
+        Compute in single precision even where the CPU has bfloat16, which is faster and changes logits in their third digit.
+
     Raises
     ------
     ModelError
         When the weights do not have the card's SHA-256.
     """
 
-    def __init__(self, card: ModelCard, folder: Path = WEIGHTS) -> None:
+    def __init__(self, card: ModelCard, folder: Path = WEIGHTS, exact: bool = False) -> None:
         self.card = card
+        self._options = {**_cpu_options(), **({"INFERENCE_PRECISION_HINT": "f32"} if exact else {})}
         path = folder / card.file
         found = hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else "no file"
         if found != card.sha256:
@@ -153,7 +159,7 @@ class Network:
         padded[0, :, : shape[0], : shape[1], : shape[2]] = channels
         if padded.shape not in self._compiled:
             self._model.reshape(list(padded.shape))
-            self._compiled = {padded.shape: self._core.compile_model(self._model, "CPU", _cpu_options())}
+            self._compiled = {padded.shape: self._core.compile_model(self._model, "CPU", self._options)}
         logits = self._compiled[padded.shape](padded)[0][0]
         return np.ascontiguousarray(logits[:, : shape[0], : shape[1], : shape[2]])
 
