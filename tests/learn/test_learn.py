@@ -13,7 +13,7 @@ import pytest
 
 from heads import small_brain, small_head
 from phantoms import ball
-from scenes import scene, scene_grid
+from scenes import scene, scene_anatomy, scene_grid, scene_image
 
 torch = pytest.importorskip("torch", reason="training needs torch")
 
@@ -204,7 +204,9 @@ def test_an_operating_point_keeps_the_faint_edge_of_lesions_and_drops_what_has_n
     probability = np.full(grid.shape, 0.01)
     for mask, value in ((elsewhere, 0.75), (whole, 0.22), (core, 0.96), (small, 0.96)):
         probability[mask] = value
-    prepared = scene(grid, sequences=(Sequence.FLAIR, Sequence.T1W))
+    flair = scene_image(scene_anatomy(grid), Sequence.FLAIR)
+    flair[whole | elsewhere | small] *= 2
+    prepared = scene(grid, sequences=(Sequence.FLAIR, Sequence.T1W), images={Sequence.FLAIR: flair})
     session = KnownSession(prepared, {Marker.WMH: Mask(whole, grid), Marker.CMB: Mask(whole, grid)})
 
     def forward(channels: Any) -> Any:
