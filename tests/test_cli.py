@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
@@ -186,6 +187,18 @@ def test_a_defect_is_one_line_and_a_file_with_the_traceback(
     assert "Unexpected ZeroDivisionError: by chance" in shown
     assert "Traceback" not in shown
     assert "Traceback" in next(tmp_path.glob("smallvessel-error-*.log")).read_text()
+
+
+def test_a_full_disk_is_no_defect(bids: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "out/measures.tsv")
+
+    monkeypatch.setattr("smallvessel.run.run_sessions", fail)
+    assert smallvessel("run", bids, tmp_path / "out") == 2
+    shown = " ".join(capsys.readouterr().err.split())
+    assert "No space left on device" in shown
+    assert "Make room" in shown
+    assert "report it" not in shown
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -45,6 +47,10 @@ def record(out: Path) -> dict[str, Any]:
 
 def snapshot(out: Path) -> dict[str, bytes]:
     return {path.relative_to(out).as_posix(): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
+
+
+def session_files_kept(out: Path) -> list[Path]:
+    return [path for path in (out / FILES.original).rglob("*") if path.is_file()]
 
 
 def save_review(out: Path, *decisions: dict[str, Any], **changes: Any) -> Path:
@@ -155,6 +161,31 @@ def test_what_was_measured_at_first_can_be_brought_back(out: Path) -> None:
     assert "Reviewed by" not in (out / FILES.report).read_text(encoding="utf-8")
     with pytest.raises(InputError, match="never reviewed"):
         revert_review(out, ID)
+
+
+@pytest.mark.parametrize("writes", range(0, 40, 3))
+def test_a_full_disk_leaves_a_session_as_it_was(out: Path, monkeypatch: pytest.MonkeyPatch, writes: int) -> None:
+    path = save_review(out, {"marker": "CMB", "label": 1, "verdict": "wrong"})
+    before, left, rename = snapshot(out), [writes], os.replace
+
+    def fill(source: Path, target: Path) -> None:
+        if left[0] == 0:
+            left[0] = -1  # what is brought back has the room that it had before
+            raise OSError(errno.ENOSPC, "No space left on device")
+        left[0] -= 1
+        rename(source, target)
+
+    monkeypatch.setattr(os, "replace", fill)
+    with pytest.raises(OSError, match="No space left"):
+        apply_reviews(out, [path])
+    assert snapshot(out) == before
+    left[0] = -1
+    apply_reviews(out, [path])
+    reviewed = snapshot(out)
+    left[0] = min(writes, len(session_files_kept(out)))
+    with pytest.raises(OSError, match="No space left"):
+        revert_review(out, ID)
+    assert snapshot(out) == reviewed
 
 
 @pytest.mark.parametrize("on_native", [True, False])

@@ -5,13 +5,14 @@ Heavy packages are imported inside the commands, so that ``--help`` answers at o
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 import tempfile
 import traceback
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.markup import escape
@@ -58,11 +59,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except SmallvesselError as error:
         say_error(f"{error}")
         sys.exit(WRONG_CALL)
-    except Exception as error:  # a defect: one line for the user, the traceback in a file for whoever mends it
-        with tempfile.NamedTemporaryFile("w", prefix="smallvessel-error-", suffix=".log", delete=False, encoding="utf-8") as log:
-            traceback.print_exc(file=log)
-        say_error(f"Unexpected {type(error).__name__}: {error}. Please report it with {log.name}")
+    except OSError as error:  # a full disk, a folder that may not be written
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
+            _report_defect(error)
+        say_error(f"The system refused: {error}. Make room or see to the permissions, and call again")
         sys.exit(WRONG_CALL)
+    except Exception as error:
+        _report_defect(error)
+
+
+def _report_defect(error: Exception) -> NoReturn:
+    """One line for the user, the traceback in a file for whoever mends it."""
+    with tempfile.NamedTemporaryFile("w", prefix="smallvessel-error-", suffix=".log", delete=False, encoding="utf-8") as log:
+        traceback.print_exception(error, file=log)
+    say_error(f"Unexpected {type(error).__name__}: {error}. Please report it with {log.name}")
+    sys.exit(WRONG_CALL)
 
 
 def repeat_option_names(arguments: Iterable[str]) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,6 +33,25 @@ def draw_again(out: Path, result: SessionResult) -> dict[Path, bytes]:
     images = read_images(out / files.report)
     drawn = {files.report: render_report(result, images).encode(), files.thumbnail: render_thumbnail(result, images).encode()}
     return drawn | ({files.pdf: render_pdf(result, images)} if (out / files.pdf).exists() else {})
+
+
+@contextmanager
+def whole_or_unchanged(out: Path, id: SessionId) -> Iterator[None]:
+    """Write a finished session anew: when that fails, on a full disk for instance, its files are again what they were."""
+    files = session_files(id)
+    names = (*read_record(out / files.measures)["files"], files.measures)
+    before = {out / name: (out / name).read_bytes() for name in names if (out / name).exists()}
+    there = set((out / files.folder).rglob("*"))
+    try:
+        yield
+    except BaseException:
+        for path in set((out / files.folder).rglob("*")) - there:  # first, to make room
+            if path.is_file():
+                path.unlink()
+        for path, content in before.items():
+            if not path.exists() or path.read_bytes() != content:
+                write_bytes(path, content)
+        raise
 
 
 def missing_reports(out: Path, id: SessionId, settings: Settings) -> tuple[Path, ...]:

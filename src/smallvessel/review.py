@@ -23,7 +23,7 @@ from .errors import GeometryError, InputError
 from .markers import Marker
 from .models import expected_errors, load_card
 from .records import MarkerMap, NotAssessed, Prepared, Review, SessionId, SessionResult
-from .redraw import draw_again, measure_again
+from .redraw import draw_again, measure_again, whole_or_unchanged
 from .report import write_index
 from .restore import list_sessions, parse_session, read_session
 from .segment.native import bring_to_native
@@ -219,13 +219,14 @@ def revert_review(out: Path, id: SessionId | None) -> SessionId:
     kept = [path for path in sorted((out / files.original).rglob("*")) if path.is_file()]
     if not result.reviews or not kept:
         raise InputError(f"{id}, which was never reviewed", "a reviewed session", "look at its measures.json")
-    for path in kept:
-        write_bytes(out / files.folder / path.relative_to(out / files.original), path.read_bytes())
+    with whole_or_unchanged(out, id):
+        for path in kept:
+            write_bytes(out / files.folder / path.relative_to(out / files.original), path.read_bytes())
+        original = read_session(out, id, expected_errors(load_card("markers")))
+        for path, content in draw_again(out, replace(original, measurements=measure_again(original))).items():
+            write_bytes(out / path, content)
     for path in kept:
         path.unlink()
-    original = read_session(out, id, expected_errors(load_card("markers")))
-    for path, content in draw_again(out, replace(original, measurements=measure_again(original))).items():
-        write_bytes(out / path, content)
     _rebuild(out)
     return id
 
@@ -335,12 +336,11 @@ def _write_reviewed(out: Path, result: SessionResult, changed: Mapping[Marker, M
     reviewed = replace(reviewed, measurements=measure_again(reviewed))
     drawn = draw_again(out, reviewed)
     kept = _originals(out, result)
-    written = write_session(reviewed, out, settings_from_dict(result.provenance.settings).write_probability)
-    for path, content in kept.items():
-        write_bytes(out / path, content)
-    for path, content in drawn.items():
-        write_bytes(out / path, content)
-    finish_session(reviewed, out, (*written, *drawn, *kept))
+    with whole_or_unchanged(out, result.id):
+        written = write_session(reviewed, out, settings_from_dict(result.provenance.settings).write_probability)
+        for path, content in (kept | drawn).items():
+            write_bytes(out / path, content)
+        finish_session(reviewed, out, (*written, *drawn, *kept))
 
 
 def _rebuild(out: Path) -> None:
