@@ -30,8 +30,8 @@ WORK = ROOT / "runs" / "accuracy"
 SETTINGS = Settings(write_probability=False, write_report=False)
 
 
-def measure(data: Path, out: Path, jobs: int, subset: str = "") -> None:
-    """Run the pipeline on a BIDS folder, with a subset of its sequences ("FLAIR+T1w") or all.
+def measure(data: Path, out: Path, jobs: int, subset: str = "", first: int | None = None) -> None:
+    """Run the pipeline on a BIDS folder or its ``first`` sessions, with a subset of their sequences ("FLAIR+T1w") or all.
 
     Finished sessions are kept, and failed ones are told and stay out of the comparison.
     """
@@ -40,7 +40,7 @@ def measure(data: Path, out: Path, jobs: int, subset: str = "") -> None:
         reason = f": {outcome.failure.message}" if outcome.failure else ""
         print(f"{outcome.id} {outcome.status} in {outcome.seconds:.0f} s{reason}", file=sys.stderr, flush=True)
 
-    sources = find_sessions(data)
+    sources = find_sessions(data)[:first]
     if subset:
         sources = tuple(replace(s, files={q: path for q, path in s.files.items() if q in subset.split("+")}) for s in sources)
     run_sessions(sources, out, SETTINGS, jobs=jobs, notify=tell)
@@ -71,8 +71,10 @@ def evaluate_simulated(folder: Path, out: Path, note: str, subsets: Mapping[str,
     strata += "\n" + simulated.sizes_markdown(scores)
     if subsets:
         fewer = {name: simulated.score_folder(folder, path)[0] for name, path in subsets.items()}
+        measured = {score.session for of in fewer.values() for score in of}
+        fewer["all four"] = [score for score in scores if score.session in measured]
         parts = [(marker, name, mine) for marker in Marker for name, of in fewer.items() if (mine := [s for s in of if s.marker is marker])]
-        strata += "\n" + simulated.strata_markdown("From fewer sequences, against the same truth", parts)
+        strata += "\n" + simulated.strata_markdown(f"From fewer sequences, against the same truth ({len(measured)} sessions)", parts)
     markdown = f"{simulated.to_markdown(summaries, missing, note)}\n{strata}\n{machine_markdown(machine)}"
     record = {
         "simulated": True,
@@ -86,10 +88,10 @@ def evaluate_simulated(folder: Path, out: Path, note: str, subsets: Mapping[str,
     return markdown
 
 
-def evaluate_real(data: Path, openms_out: Path, wmh_out: Path) -> str:
+def evaluate_real(data: Path, openms_out: Path, wmh_outs: Mapping[str, Path]) -> str:
     """Compare the pipeline's results with the references of real scans and write the result."""
     brains, registrations = real_scans.score_openms(data / "openms-bids", openms_out)
-    lesions = real_scans.score_wmh(data / "wmh-labelled-bids", wmh_out)
+    lesions = real_scans.score_wmh(data / "wmh-labelled-bids", wmh_outs)
     machine = describe_machine()
     markdown = real_scans.to_markdown(brains, registrations, lesions) + "\n" + machine_markdown(machine)
     record = {
@@ -114,13 +116,17 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="real scans")
     parser.add_argument("--work", type=Path, default=WORK, help="where the results of the sessions are kept")
     parser.add_argument("--subsets", nargs="*", default=[], help="also from these sequences alone, as FLAIR+T1w; or all")
+    parser.add_argument("--subset-sessions", type=int, help="only the first so many sessions from fewer sequences, since that takes long")
     parser.add_argument("--note", default="", help="a sentence on the sessions, for the table")
     parser.add_argument("--jobs", type=int, default=1)
     options = parser.parse_args()
     if options.part == "real":
-        for name in ("openms-bids", "wmh-labelled-bids"):
-            measure(options.data / name, options.work / name, options.jobs)
-        print(evaluate_real(options.data, options.work / "openms-bids", options.work / "wmh-labelled-bids"))
+        openms, labelled = "openms-bids", "wmh-labelled-bids"
+        wmh_outs = {"smallvessel": options.work / labelled, "smallvessel, FLAIR alone": options.work / f"{labelled}-FLAIR"}
+        measure(options.data / openms, options.work / openms, options.jobs)
+        for out, subset in zip(wmh_outs.values(), ("", Sequence.FLAIR), strict=True):
+            measure(options.data / labelled, out, options.jobs, subset)
+        print(evaluate_real(options.data, options.work / openms, wmh_outs))
         return
     if options.folder is None:
         parser.error("name the folder with the simulated sessions")
@@ -129,7 +135,7 @@ def main() -> None:
     names = every_subset() if options.subsets == ["all"] else options.subsets
     subsets = {subset: out.with_name(f"{out.name}-{subset}") for subset in names}
     for subset, path in subsets.items():
-        measure(options.folder, path, options.jobs, subset)
+        measure(options.folder, path, options.jobs, subset, options.subset_sessions)
     print(evaluate_simulated(options.folder, out, options.note, subsets))
 
 

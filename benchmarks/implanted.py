@@ -6,6 +6,8 @@ of that image's ventricles. A visibility of 1 is a cavity full of CSF; 0.5 lets 
 at least 8 mm from each other and from what was found in the untouched images. Real images, simulated lesions.
 
     python benchmarks/implanted.py [--data ../shared/data/openms-bids] [--rounds 8]
+
+Writes a table and docs/images/implanted.svg; needs matplotlib.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -33,11 +36,15 @@ from smallvessel.simulate.forms import FloatMap, bent_path, ellipsoid, paint, ra
 from smallvessel.structures import Structure
 from smallvessel.volume import Volume
 
-DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "openms-bids"
+ROOT = Path(__file__).resolve().parent.parent
+DATA = ROOT.parent / "shared" / "data" / "openms-bids"
+PICTURE = ROOT / "docs" / "images" / "implanted.svg"
 VISIBILITIES = (0.35, 0.6, 1.0)
 LACUNE_DIAMETERS_MM = (3.5, 5.0, 8.0, 12.0)
 EPVS_WIDTHS_MM = (1.0, 1.5, 2.0, 3.0)
 PER_ROUND = {Marker.LACUNE: 8, Marker.EPVS: 18}
+NAMES = {Marker.LACUNE: "Lacunes", Marker.EPVS: "Perivascular spaces"}
+SIZE_NAMES = {Marker.LACUNE: "diameter", Marker.EPVS: "width"}
 APART_MM = 8.0
 RIM_SHARE = 0.75
 """Share of lacunes with a rim that is bright on FLAIR."""
@@ -203,8 +210,7 @@ def table(outcomes: Sequence[Outcome], marker: Marker) -> str:
         cells = [_cell([o for o in mine if o.size_mm == size and o.visibility == visibility]) for visibility in VISIBILITIES]
         rows.append((f"{size:g} mm", *cells, _cell([o for o in mine if o.size_mm == size])))
     rows.append(("all", *(_cell([o for o in mine if o.visibility == visibility]) for visibility in VISIBILITIES), _cell(mine)))
-    size_name = "diameter" if marker is Marker.LACUNE else "width"
-    return markdown_table((size_name, *(f"visibility {visibility:g}" for visibility in VISIBILITIES), "all"), rows)
+    return markdown_table((SIZE_NAMES[marker], *(f"visibility {visibility:g}" for visibility in VISIBILITIES), "all"), rows)
 
 
 def _cell(outcomes: Sequence[Outcome]) -> str:
@@ -216,6 +222,29 @@ def _cell(outcomes: Sequence[Outcome]) -> str:
     return f"{found}/{n} = {found / n:.2f} ({low:.2f} to {high:.2f})" + (f", {other} as the other" if other else "")
 
 
+def draw_recall(outcomes: Sequence[Outcome], path: Path) -> None:
+    """Recall by size, a line for each visibility, with Wilson's intervals."""
+    figure, axes = plt.subplots(1, len(PER_ROUND), figsize=(8, 3.2), sharey=True)
+    for ax, (marker, name) in zip(axes, NAMES.items(), strict=True):
+        for number, visibility in enumerate(VISIBILITIES):
+            mine = [o for o in outcomes if o.marker is marker and o.visibility == visibility]
+            sizes = sorted({o.size_mm for o in mine})
+            groups = [[o.found for o in mine if o.size_mm == size] for size in sizes]
+            recall = np.array([sum(group) / len(group) for group in groups])
+            bounds = np.array([wilson(sum(group), len(group)) for group in groups]).T
+            place = np.arange(len(sizes)) + 0.06 * (number - 1)
+            ax.errorbar(place, recall, np.abs(bounds - recall), marker="o", capsize=2, label=f"visibility {visibility:g}")
+            ax.set_xticks(np.arange(len(sizes)), [f"{size:g}" for size in sizes])
+        ax.set_xlabel(f"{SIZE_NAMES[marker]}, mm")
+        ax.set_title(f"{name}, n = {sum(o.marker is marker for o in outcomes)}", fontsize=10)
+    axes[0].set(ylabel="found", ylim=(-0.02, 1.02))
+    axes[-1].legend(fontsize=8)
+    figure.suptitle("Simulated lesions in real images", fontsize=10)
+    figure.tight_layout()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, metadata={"Date": None})
+
+
 def to_markdown(outcomes: Sequence[Outcome], machine: Mapping[str, Any]) -> str:
     """The result as Markdown."""
     sessions = len({outcome.session for outcome in outcomes})
@@ -225,9 +254,14 @@ def to_markdown(outcomes: Sequence[Outcome], machine: Mapping[str, Any]) -> str:
         f"{sessions} real sessions. Found: a lesion of the marker touches the implant's core. In brackets: Wilson's 95 % interval. "
         "Visibility: share of the fluid's signal that the cavity shows. 'As the other': found as the other kind of cavity.\n"
     ]
-    for marker, name in ((Marker.LACUNE, "Lacunes"), (Marker.EPVS, "Perivascular spaces")):
+    for marker, name in NAMES.items():
         parts.append(f"\n## {name}\n\n{table(outcomes, marker)}")
-    return "".join(parts) + "\n" + machine_markdown(machine) + "\nMade by `python benchmarks/implanted.py`.\n"
+    return (
+        "".join(parts)
+        + "\n"
+        + machine_markdown(machine)
+        + "\n![Recall by size and visibility](../../docs/images/implanted.svg)\n\nMade by `python benchmarks/implanted.py`.\n"
+    )
 
 
 def main() -> None:
@@ -245,6 +279,7 @@ def main() -> None:
         "machine": machine,
     }
     write_result("implanted", markdown, record)
+    draw_recall(outcomes, PICTURE)
     print(markdown)
 
 

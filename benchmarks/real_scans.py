@@ -86,16 +86,17 @@ def brain_dice(path: Path, common: Mask, native_from_common: Transform) -> float
     return _number(dice(mine, Mask(truth.reshape(mine.grid.shape), mine.grid)))
 
 
-def score_wmh(data: Path, out: Path) -> dict[str, dict[str, float]]:
-    """Dice of WMH against the manual masks, ours beside the peers', by case."""
+def score_wmh(data: Path, outs: Mapping[str, Path]) -> dict[str, dict[str, float]]:
+    """Dice of WMH against the manual masks by case: ours, by what it was made from, beside the peers'."""
     scores: dict[str, dict[str, float]] = {}
     for manual in sorted((data / "derivatives" / "manual").rglob("*_label-WMH_mask.nii.gz")):
         subject = manual.name.split("_")[0].removeprefix("sub-")
         truth = read_mask(manual)
         row = {}
-        mine = out / session_files(SessionId(subject)).image(MrSequence.FLAIR, f"label-{Marker.WMH}_mask")
-        if mine.exists():
-            row["smallvessel"] = _dice_on_same_voxels(read_mask(mine), truth)
+        for name, out in outs.items():
+            mine = out / session_files(SessionId(subject)).image(MrSequence.FLAIR, f"label-{Marker.WMH}_mask")
+            if mine.exists():
+                row[name] = _dice_on_same_voxels(read_mask(mine), truth)
         for peer in sorted((data / "derivatives").glob("peer-*")):
             files = sorted((peer / f"sub-{subject}").rglob("*_mask.nii.gz"))
             if files:
