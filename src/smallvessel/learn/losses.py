@@ -71,7 +71,8 @@ def marker_loss(logits: torch.Tensor, truth: torch.Tensor, weight: torch.Tensor,
     progress : float
         Share of the training that is done, 0 to 1.
     """
-    truth, weight = truth.to(logits.dtype), weight.to(logits.dtype)
+    # one memory layout for all: a product of tensors of two layouts costs as much as the network's last convolutions
+    logits, truth, weight = logits.contiguous(), truth.to(logits.dtype).contiguous(), weight.to(logits.dtype).contiguous()
     over = (0, 2, 3, 4)
     known = weight.sum(over)
     positive = truth * weight

@@ -32,8 +32,8 @@ from .heads import StoredHead
 Patch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 """Image, label, weight."""
 
-REPLAY_DISTANCES = tuple(range(0, 8 * 17, 17))
-"""A patch is used again when so many others have been made: making one costs more than learning from it."""
+REPLAY_DISTANCES = tuple(range(0, 3 * 17, 17))
+"""A patch is used again when so many others have been made: making one costs as much as learning from it."""
 EASY_PATCHES = 800
 """Of a training from nothing, see ``MarkerSamples.easy``. Easy: four quiet sequences with thin slices."""
 EASY_ACQUISITION = AcquisitionSettings(volumetric_share=1.0, noise=(0.005, 0.02), texture=(0.0, 0.01), bias_sd=(0.0, 0.03), shift_mm=0.2)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional
 
 from ..markers import MARKERS, Marker, Sequence
 from ..structures import Structure
@@ -209,13 +208,16 @@ def _sample(array: NDArray[np.float32], sampling: Sampling) -> torch.Tensor:
 
 
 def _local_maximum(image: torch.Tensor, width: int) -> torch.Tensor:
-    """Maximum over a cube, axis by axis."""
-    pooled = image[None, None]
+    """Maximum over a cube of odd width, axis by axis. Shifted copies are several times as fast as pooling on a CPU."""
     for axis in range(3):
-        kernel, padding = [1, 1, 1], [0, 0, 0]
-        kernel[axis], padding[axis] = width, width // 2
-        pooled = functional.max_pool3d(pooled, kernel, 1, padding)
-    return pooled[0, 0]
+        wider = image.clone()
+        for shift in range(1, width // 2 + 1):
+            rest = image.shape[axis] - shift
+            below, above = wider.narrow(axis, 0, rest), wider.narrow(axis, shift, rest)
+            torch.maximum(below, image.narrow(axis, shift, rest), out=below)
+            torch.maximum(above, image.narrow(axis, 0, rest), out=above)
+        image = wider
+    return image
 
 
 def lesion_contrast(marker: Marker, contrast: Contrast, appearance: Appearance) -> float:

@@ -342,10 +342,12 @@ def _draw_faint(maps: LesionMaps, brain: BrainMaps, rng: np.random.Generator) ->
 def find_narrow_sulci(tissues: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """CSF at most two voxels wide beside cortex."""
     fluid = tissues == Structure.CSF
-    cube = np.ones((3, 3, 3), np.bool_)
-    wide = ndimage.binary_opening(fluid, cube)
-    beside = ndimage.binary_dilation(np.isin(tissues, (Structure.CORTEX, Structure.CEREBELLAR_CORTEX)), cube)
-    return np.asarray(fluid & ~wide & beside)
+    # separable filters over a cube of 3: several times as fast as the same by binary morphology
+    core = ndimage.minimum_filter(fluid.astype(np.uint8), 3, mode="constant")
+    wide = ndimage.maximum_filter(core, 3, mode="constant")
+    cortex = (tissues == Structure.CORTEX) | (tissues == Structure.CEREBELLAR_CORTEX)
+    beside = ndimage.maximum_filter(cortex.astype(np.uint8), 3, mode="constant")
+    return np.asarray(fluid & (wide == 0) & (beside > 0))
 
 
 def draw_lesions(brain: BrainMaps, burden: Burden, rng: np.random.Generator) -> LesionMaps:
