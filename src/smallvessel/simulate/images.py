@@ -116,6 +116,8 @@ def render_signal(
     fluid = float(contrast.signal[Structure.LATERAL_VENTRICLE])
     white = float(contrast.signal[Structure.WHITE_MATTER])
     core = fluid + (appearance.cavity_fill * white if sequence is Sequence.FLAIR else 0.0)
+    pocket = to_tensor(maps.pocket)
+    signal = signal * (1 - pocket) + float(contrast.signal[Structure.CSF]) * pocket
     lacune, space = to_tensor(maps.fraction[Marker.LACUNE]), to_tensor(maps.fraction[Marker.EPVS])
     signal = signal * (1 - lacune) + core * lacune
     signal = signal * (1 - space) + (appearance.space_fluid * fluid + (1 - appearance.space_fluid) * white) * space

@@ -76,6 +76,9 @@ class LesionMaps:
         The same, for one sequence only.
     touching : ndarray
         Share of cortex in voxels of CSF, in sulci too narrow for the label map.
+    pocket : ndarray
+        Share of CSF in voxels of cortex: bottoms of sulci, insular pockets and the spaces around vessels on the brain's surface, which are
+        taken for perivascular spaces or lacunes. Never labelled.
     """
 
     fraction: dict[Marker, FloatMap]
@@ -88,6 +91,7 @@ class LesionMaps:
     uneven: FloatMap
     uneven_alone: dict[Sequence, FloatMap]
     touching: FloatMap
+    pocket: FloatMap
     counts: dict[Marker, int] = field(default_factory=dict)
 
 
@@ -113,6 +117,7 @@ def _draw_wmh(maps: LesionMaps, brain: BrainMaps, burden: Burden, rng: np.random
         if rng.random() < LINING_SHARE:  # as thin as a pencil's line, but bright: raters draw it
             lining = sigmoid((np.float32(rng.uniform(1.0, 2.2)) - ventricle) / np.float32(0.3)) * white
             lining *= sigmoid(4 * (smooth_noise(shape, 18.0, rng) + np.float32(rng.uniform(-1.2, 0.8))))
+            lining *= ~_near_midline(brain)
             fraction[:] = np.maximum(fraction, lining)
             maps.strength[:] = np.maximum(maps.strength, lining * np.float32(rng.uniform(0.5, 1.0)))
     if burden.deep_wmh_per_l > 0:
@@ -140,10 +145,15 @@ def _favour_horns(brain: BrainMaps, amount: float) -> FloatMap:
     Distance from a wall spreads around convex ends: its Laplacian is 2/r at distance r from a tip, 1/r from a tube, 0 from a plane.
     """
     spread = ndimage.gaussian_laplace(brain.ventricle_mm.astype(np.float32), 2.0)
-    right_share = ndimage.uniform_filter(((brain.codes & RIGHT_BIT) > 0).astype(np.float32), 13)
-    midline = (right_share > 0.02) & (right_share < 0.98) & (brain.surface_mm > 0)
+    midline = _near_midline(brain)
     temporal = ndimage.uniform_filter(np.isin(brain.tissues, (Structure.HIPPOCAMPUS, Structure.AMYGDALA)).astype(np.float32), 21) > 0.01
     return np.asarray(np.exp(amount * np.clip((spread - 0.12) / 0.08, -1, 1)) * np.where(midline | temporal, 0.35, 1), np.float32)
+
+
+def _near_midline(brain: BrainMaps) -> NDArray[np.bool_]:
+    """Within 6 mm of the plane between the hemispheres, cortex and what is outside left out: septum, fornix, callosum."""
+    right_share = ndimage.uniform_filter(((brain.codes & RIGHT_BIT) > 0).astype(np.float32), 13)
+    return np.asarray((right_share > 0.02) & (right_share < 0.98) & (brain.surface_mm > 0))
 
 
 def _draw_penumbra(maps: LesionMaps, white: NDArray[np.bool_], rng: np.random.Generator) -> None:
@@ -325,6 +335,9 @@ def _draw_faint(maps: LesionMaps, brain: BrainMaps, rng: np.random.Generator) ->
     if rng.random() < 0.75:
         lining = sigmoid((np.float32(rng.uniform(0.8, 2.4)) - ventricle) / np.float32(0.3)) * white
         maps.faint[:] = np.maximum(maps.faint, lining * np.float32(rng.uniform(0.1, 0.6)))
+    if rng.random() < 0.7:  # septum and fornix, which are brighter on FLAIR than other white matter and no WMH
+        middle = _near_midline(brain) & white & (ventricle < 7)
+        maps.faint[:] = np.maximum(maps.faint, middle * np.float32(rng.uniform(0.1, 0.8)))
     if rng.random() < 0.5:  # sheets along the ventricles, as the optic radiation
         band = np.exp(-(((ventricle - rng.uniform(2, 12)) / rng.uniform(1.5, 4)) ** 2)).astype(np.float32)
         band *= np.clip(smooth_noise(tissues.shape, 25.0, rng), 0, 1.2) * white
@@ -337,6 +350,16 @@ def _draw_faint(maps: LesionMaps, brain: BrainMaps, rng: np.random.Generator) ->
         maps.faint[:] = np.maximum(
             maps.faint, cortex * np.clip(smooth_noise(tissues.shape, 18.0, rng), 0, 1.5) * np.float32(rng.uniform(0, 0.3))
         )
+
+
+def _draw_pockets(maps: LesionMaps, brain: BrainMaps, rng: np.random.Generator) -> None:
+    """CSF inside the label map's cortex. Where one smooth field is zero there is a sheet, where two are zero a thread."""
+    cortex = (brain.tissues == Structure.CORTEX) | (brain.tissues == Structure.CEREBELLAR_CORTEX)
+    first, second = (smooth_noise(cortex.shape, float(rng.uniform(4, 8)), rng) for _ in range(2))
+    where = np.clip(0.3 + smooth_noise(cortex.shape, 18.0, rng), 0, 1) * cortex
+    thread = np.exp(-(first**2 + second**2) / np.float32(rng.uniform(0.15, 0.35) ** 2))
+    sheet = np.exp(-(first**2) / np.float32(rng.uniform(0.1, 0.3) ** 2)) * np.float32(rng.uniform(0, 0.6))
+    maps.pocket[:] = np.maximum(thread * np.float32(rng.uniform(0.4, 1.0)), sheet) * where
 
 
 def find_narrow_sulci(tissues: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -359,12 +382,15 @@ def draw_lesions(brain: BrainMaps, burden: Burden, rng: np.random.Generator) -> 
         Arrays of the brain's shape. Cavities and spaces replace WMH where they meet; nothing grows into ventricles or CSF.
     """
     shape = brain.codes.shape
-    empty = [np.zeros(shape, np.float32) for _ in range(10)]
+    empty = [np.zeros(shape, np.float32) for _ in range(11)]
     uneven = 0.9 * smooth_noise(shape, 28.0, rng) + 0.5 * smooth_noise(shape, 9.0, rng)
-    strength, black_hole, rim, faint, dark, halo = empty[4:]
+    strength, black_hole, rim, faint, dark, halo, pocket = empty[4:]
     alone: dict[Sequence, FloatMap] = {sequence: np.flip(uneven, axes) for sequence, axes in TURNED_ABOUT.items()}
     touching = np.float32(rng.uniform(*SULCUS_TISSUE)) * find_narrow_sulci(brain.tissues)
-    maps = LesionMaps(dict(zip(Marker, empty[:4], strict=True)), strength, black_hole, rim, faint, dark, halo, uneven, alone, touching)
+    maps = LesionMaps(
+        dict(zip(Marker, empty[:4], strict=True)), strength, black_hole, rim, faint, dark, halo, uneven, alone, touching, pocket
+    )
+    _draw_pockets(maps, brain, rng)
     _draw_faint(maps, brain, rng)
     _draw_wmh(maps, brain, burden, rng)
     if burden.lacunes_per_l > 0:
