@@ -32,7 +32,15 @@ from smallvessel.simulate.acquisition import (  # noqa: E402
     interpolation_matrix,
     sampling_matrix,
 )
-from smallvessel.simulate.images import Acquired, Appearance, draw_appearance, rate_lesions, render_signal  # noqa: E402
+from smallvessel.simulate.images import (  # noqa: E402
+    BRAIN_MIX,
+    VISIBLE_CONTRAST,
+    Acquired,
+    Appearance,
+    draw_appearance,
+    rate_lesions,
+    render_signal,
+)
 from smallvessel.simulate.sequences import ContrastSettings, draw_contrast  # noqa: E402
 from smallvessel.simulate.session import simulate_session, write_simulated_session  # noqa: E402
 
@@ -168,8 +176,10 @@ def test_a_rater_draws_what_is_visible_and_nothing_else() -> None:
     drawn, _ = rate(maps, Marker.WMH, appearance, flair)
     assert drawn[~half & ball].float().mean() > 0.8
     assert drawn[half & ~ndimage.binary_dilation(~half & ball)].float().mean() < 0.1
-    for contrast_drawn, is_ignored in ((0.125, True), (0.05, False)):
-        maps.strength[ball] = contrast_drawn / gain
+    brain_mean = sum(share * contrast.signal[code] for code, share in BRAIN_MIX.items()) / contrast.signal[Structure.WHITE_MATTER]
+    least = VISIBLE_CONTRAST[Marker.WMH] * brain_mean
+    for share_drawn, is_ignored in ((0.75, True), (0.3, False)):
+        maps.strength[ball] = share_drawn * least / gain
         drawn, ignored = rate(maps, Marker.WMH, appearance, flair)
         assert not drawn.any()
         assert bool(ignored.any()) is is_ignored
@@ -308,6 +318,29 @@ def test_narrow_sulci_have_signal_between_fluid_and_cortex_on_every_sequence() -
         np.testing.assert_allclose(signal, 0.75 * contrast.signal[Structure.CSF] + 0.25 * contrast.signal[Structure.CORTEX], rtol=1e-5)
     shares = [float(draw_lesions(brain, HEALTHY, np.random.default_rng(seed)).touching.max()) for seed in range(6)]
     assert all(SULCUS_TISSUE[0] <= share <= SULCUS_TISSUE[1] for share in shares)
+
+
+def test_pockets_of_fluid_lie_in_cortex_and_look_like_fluid() -> None:
+    brain, rng = small_brain(), np.random.default_rng(3)
+    drawn = [draw_lesions(brain, HEALTHY, np.random.default_rng(seed)).pocket for seed in range(4)]
+    cortex = brain.tissues == Structure.CORTEX
+    assert all(pocket[~cortex].max() == 0 for pocket in drawn)
+    assert all(0.2 < pocket.max() <= 1 for pocket in drawn)
+    assert all((pocket > 0.2).sum() < 0.2 * cortex.sum() for pocket in drawn)
+    maps = replace(draw_lesions(brain, HEALTHY, rng), pocket=cortex.astype(np.float32))
+    appearance = replace(draw_appearance(rng), uneven=EVEN, uneven_alone=EVEN)
+    contrast = draw_contrast(Sequence.T2W, rng, ContrastSettings(free_share=0))
+    signal = render_signal(brain.tissues, maps, contrast, appearance).numpy()
+    np.testing.assert_allclose(signal[cortex], contrast.signal[Structure.CSF], rtol=1e-5)
+
+
+def test_the_bright_lining_is_drawn_as_wmh_off_the_midline_alone() -> None:
+    brain = small_brain()
+    thin = replace(HEALTHY, rim_mm=0.04)  # a rim that thin is no WMH: what is labelled is the lining
+    labelled = [draw_lesions(brain, thin, np.random.default_rng(seed)).fraction[Marker.WMH] > 0.5 for seed in range(8)]
+    x_mm = np.abs(np.arange(brain.codes.shape[0]) - (brain.codes.shape[0] - 1) / 2)
+    assert any(mask.any() for mask in labelled)
+    assert not any(mask[x_mm < 5].any() for mask in labelled)
 
 
 def test_every_sequence_has_unevenness_of_its_own_in_the_whole_brain() -> None:
