@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 from scipy.special import expit
 
 from ..intensity import network_input, visible_region
@@ -54,9 +55,12 @@ def predict_probabilities(prepared: Prepared, forward: Forward, temperature: Map
         On the analysis grid; 0 where the network's input is blank (more than 3 voxels outside the brain).
     """
     brain = prepared.anatomy.brain.data
-    logits = forward(network_input({sequence: image.data for sequence, image in prepared.images.items()}, brain))
     visible = visible_region(brain)
-    return {
-        marker: np.asarray(np.where(visible, expit(logits[channel] / temperature[marker]), 0.0), np.float32)
-        for channel, marker in enumerate(Marker)
-    }
+    found = ndimage.find_objects(visible.astype(np.uint8))
+    box = found[0] if found else (slice(None),) * 3
+    # what lies farther out is blank: without it the network is done sooner
+    logits = forward(network_input({sequence: image.data for sequence, image in prepared.images.items()}, brain)[(slice(None), *box)])
+    probability = {marker: np.zeros(brain.shape, np.float32) for marker in Marker}
+    for channel, marker in enumerate(Marker):
+        probability[marker][box] = np.where(visible[box], expit(logits[channel] / temperature[marker]), 0.0)
+    return probability
