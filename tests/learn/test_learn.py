@@ -398,3 +398,10 @@ def test_a_quick_training_takes_a_smaller_network_and_fewer_heads(
     assert len(asked["heads"]) == 12
     sizes = [sum(value.numel() for value in model.parameters()) for model in (small, UNet(asked["network"]))]
     assert sizes[0] < sizes[1] / 3
+
+
+def test_a_training_notes_its_start_and_the_commands_it_went_on_with(tmp_path: Path) -> None:
+    for command in ("train --steps 9", "train --steps 9", "train --steps 7", "train --steps 9", "train --steps 8", "train --steps 7"):
+        recipes._note_start(tmp_path, {"command": command, "seed": 3})
+    noted = json.loads((tmp_path / recipes.STARTED).read_text())
+    assert noted == {"command": "train --steps 9", "seed": 3, "continued": ["train --steps 7", "train --steps 8"]}

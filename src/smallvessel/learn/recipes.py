@@ -73,7 +73,7 @@ CALIBRATION_SESSIONS = 16
 USABLE_DICE = 0.25
 """A marker found worse than this on validation sessions gets no threshold: it is then not assessed, not counted as none. Own choice."""
 STARTED = "started.json"
-"""Beside a checkpoint: the command, the commit and the start of the training."""
+"""Beside a checkpoint: the command, the commit and the start of the training, and with which other commands it went on."""
 EXPORT_TOLERANCE = 1e-2
 """Largest difference of logits between the trained network and the exported file."""
 LIMITS: dict[ModelName, tuple[str, ...]] = {
@@ -212,10 +212,16 @@ def _validation_maps(label_maps: Path) -> tuple[Path, ...]:
 
 
 def _note_start(folder: Path, start: Mapping[str, object]) -> None:
+    """Keep how a training began, and every other command with which it went on."""
     path = folder / STARTED
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(start, indent=1) + "\n")
+    if path.exists():
+        first = json.loads(path.read_text())
+        known = [first["command"], *first.get("continued", [])]
+        if start["command"] in known:
+            return
+        start = {**first, "continued": [*known[1:], start["command"]]}
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(start, indent=1) + "\n")
 
 
 def _sha256(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -155,7 +156,9 @@ def _elastic(shape: tuple[int, ...], spacing_mm: float, sd_mm: float, rng: np.ra
         knots = rng.normal(0, sd_mm, control).astype(np.float32)
         smooth = ndimage.zoom(knots, [8 / 1.0] * 3, order=3)
         ratio = [(smooth.shape[i] - 1) / (control[i] - 1) / spacing_mm for i in range(3)]
-        ndimage.affine_transform(smooth, np.array(ratio), output_shape=shape, order=1, output=field[axis], mode="nearest")
+        with warnings.catch_warnings():  # of what a matrix of one dimension meant to SciPy before 2016
+            warnings.simplefilter("ignore", UserWarning)
+            ndimage.affine_transform(smooth, np.array(ratio), output_shape=shape, order=1, output=field[axis], mode="nearest")
     return field
 
 
