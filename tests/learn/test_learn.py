@@ -176,11 +176,11 @@ def test_ignored_voxels_do_not_count() -> None:
 
 
 def test_learning_rate_warms_up_and_falls() -> None:
-    settings = TrainSettings(steps=300, learning_rate=1.0, warm_up_steps=10)
+    settings = TrainSettings(steps=300, learning_rate=1.0, warm_up_steps=10, fall_share=0.5)
     rates = [learning_rate(step, settings) for step in range(300)]
     assert rates[0] == pytest.approx(0.1)
     assert rates[100] == 1.0
-    assert rates[250] == pytest.approx(0.5)
+    assert rates[225] == pytest.approx(0.5)
     assert rates[-1] < 0.02
 
 

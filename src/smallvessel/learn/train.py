@@ -27,8 +27,11 @@ class TrainSettings:
     """How a network is trained."""
 
     steps: int
-    """Optimiser steps in all; the learning rate falls linearly over the last third."""
+    """Optimiser steps in all."""
     learning_rate: float = 2e-3
+    fall_share: float = 2 / 3
+    """Share of the steps, at the end, over which the learning rate falls linearly. Up to round 9 it was a third; at the full rate the
+    loss of a network that was trained before did not fall any more."""
     warm_up_steps: int = 60
     weight_decay: float = 1e-4
     average_decay: float = 0.998
@@ -74,9 +77,9 @@ def _use_one_thread(worker: int) -> None:
 
 
 def learning_rate(step: int, settings: TrainSettings) -> float:
-    """Warm-up, plateau, linear fall over the last third."""
+    """Warm-up, plateau, linear fall."""
     warm = min(1.0, (step + 1) / settings.warm_up_steps)
-    left = (settings.steps - step) / max(settings.steps / 3, 1)
+    left = (settings.steps - step) / max(settings.steps * settings.fall_share, 1)
     return settings.learning_rate * warm * min(1.0, max(left, 0.005))
 
 
