@@ -12,9 +12,9 @@ from scipy import ndimage
 
 from heads import small_brain, small_head
 from smallvessel.markers import Marker, Sequence
-from smallvessel.simulate.anatomy import RIGHT_BIT, Tissue, deform_head, flip_head, map_brain
+from smallvessel.simulate.anatomy import RIGHT_BIT, Tissue, deform_head, find_narrow_sulci, flip_head, map_brain
 from smallvessel.simulate.burden import Burden, draw_burden
-from smallvessel.simulate.lesions import SULCUS_TISSUE, LesionMaps, draw_lesions, find_narrow_sulci, is_fluid
+from smallvessel.simulate.lesions import SULCUS_TISSUE, LesionMaps, draw_lesions, is_fluid
 from smallvessel.structures import Structure
 from smallvessel.volume import isotropic_grid
 

@@ -284,3 +284,20 @@ def map_brain(head: Head) -> BrainMaps:
         surface_mm=_distance(np.isin(tissues, (Structure.CORTEX, Structure.CSF, Structure.CEREBELLAR_CORTEX, 0))),
         nuclei_mm=_distance(np.isin(tissues, NUCLEI)),
     )
+
+
+def find_narrow_sulci(tissues: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """CSF at most two voxels wide beside cortex."""
+    fluid = tissues == Structure.CSF
+    # separable filters over a cube of 3: several times as fast as the same by binary morphology
+    core = ndimage.minimum_filter(fluid.astype(np.uint8), 3, mode="constant")
+    wide = ndimage.maximum_filter(core, 3, mode="constant")
+    cortex = (tissues == Structure.CORTEX) | (tissues == Structure.CEREBELLAR_CORTEX)
+    beside = ndimage.maximum_filter(cortex.astype(np.uint8), 3, mode="constant")
+    return np.asarray(fluid & (wide == 0) & (beside > 0))
+
+
+def near_midline(brain: BrainMaps) -> NDArray[np.bool_]:
+    """Within 6 mm of the plane between the hemispheres, cortex and what is outside left out: septum, fornix, callosum."""
+    right_share = ndimage.uniform_filter(((brain.codes & RIGHT_BIT) > 0).astype(np.float32), 13)
+    return np.asarray((right_share > 0.02) & (right_share < 0.98) & (brain.surface_mm > 0))

@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from ..markers import Marker, Sequence
 from ..structures import Structure
-from .anatomy import RIGHT_BIT, BrainMaps, Tissue
+from .anatomy import BrainMaps, Tissue, find_narrow_sulci, near_midline
 from .burden import Burden
 from .forms import (
     FloatMap,
@@ -117,7 +117,7 @@ def _draw_wmh(maps: LesionMaps, brain: BrainMaps, burden: Burden, rng: np.random
         if rng.random() < LINING_SHARE:  # as thin as a pencil's line, but bright: raters draw it
             lining = sigmoid((np.float32(rng.uniform(1.0, 2.2)) - ventricle) / np.float32(0.3)) * white
             lining *= sigmoid(4 * (smooth_noise(shape, 18.0, rng) + np.float32(rng.uniform(-1.2, 0.8))))
-            lining *= ~_near_midline(brain)
+            lining *= ~near_midline(brain)
             fraction[:] = np.maximum(fraction, lining)
             maps.strength[:] = np.maximum(maps.strength, lining * np.float32(rng.uniform(0.5, 1.0)))
     if burden.deep_wmh_per_l > 0:
@@ -145,15 +145,9 @@ def _favour_horns(brain: BrainMaps, amount: float) -> FloatMap:
     Distance from a wall spreads around convex ends: its Laplacian is 2/r at distance r from a tip, 1/r from a tube, 0 from a plane.
     """
     spread = ndimage.gaussian_laplace(brain.ventricle_mm.astype(np.float32), 2.0)
-    midline = _near_midline(brain)
+    midline = near_midline(brain)
     temporal = ndimage.uniform_filter(np.isin(brain.tissues, (Structure.HIPPOCAMPUS, Structure.AMYGDALA)).astype(np.float32), 21) > 0.01
     return np.asarray(np.exp(amount * np.clip((spread - 0.12) / 0.08, -1, 1)) * np.where(midline | temporal, 0.35, 1), np.float32)
-
-
-def _near_midline(brain: BrainMaps) -> NDArray[np.bool_]:
-    """Within 6 mm of the plane between the hemispheres, cortex and what is outside left out: septum, fornix, callosum."""
-    right_share = ndimage.uniform_filter(((brain.codes & RIGHT_BIT) > 0).astype(np.float32), 13)
-    return np.asarray((right_share > 0.02) & (right_share < 0.98) & (brain.surface_mm > 0))
 
 
 def _draw_penumbra(maps: LesionMaps, white: NDArray[np.bool_], rng: np.random.Generator) -> None:
@@ -336,7 +330,7 @@ def _draw_faint(maps: LesionMaps, brain: BrainMaps, rng: np.random.Generator) ->
         lining = sigmoid((np.float32(rng.uniform(0.8, 2.4)) - ventricle) / np.float32(0.3)) * white
         maps.faint[:] = np.maximum(maps.faint, lining * np.float32(rng.uniform(0.1, 0.6)))
     if rng.random() < 0.7:  # septum and fornix, which are brighter on FLAIR than other white matter and no WMH
-        middle = _near_midline(brain) & white & (ventricle < 7)
+        middle = near_midline(brain) & white & (ventricle < 7)
         maps.faint[:] = np.maximum(maps.faint, middle * np.float32(rng.uniform(0.1, 0.8)))
     if rng.random() < 0.5:  # sheets along the ventricles, as the optic radiation
         band = np.exp(-(((ventricle - rng.uniform(2, 12)) / rng.uniform(1.5, 4)) ** 2)).astype(np.float32)
@@ -360,17 +354,6 @@ def _draw_pockets(maps: LesionMaps, brain: BrainMaps, rng: np.random.Generator) 
     thread = np.exp(-(first**2 + second**2) / np.float32(rng.uniform(0.15, 0.35) ** 2))
     sheet = np.exp(-(first**2) / np.float32(rng.uniform(0.1, 0.3) ** 2)) * np.float32(rng.uniform(0, 0.6))
     maps.pocket[:] = np.maximum(thread * np.float32(rng.uniform(0.4, 1.0)), sheet) * where
-
-
-def find_narrow_sulci(tissues: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """CSF at most two voxels wide beside cortex."""
-    fluid = tissues == Structure.CSF
-    # separable filters over a cube of 3: several times as fast as the same by binary morphology
-    core = ndimage.minimum_filter(fluid.astype(np.uint8), 3, mode="constant")
-    wide = ndimage.maximum_filter(core, 3, mode="constant")
-    cortex = (tissues == Structure.CORTEX) | (tissues == Structure.CEREBELLAR_CORTEX)
-    beside = ndimage.maximum_filter(cortex.astype(np.uint8), 3, mode="constant")
-    return np.asarray(fluid & (wide == 0) & (beside > 0))
 
 
 def draw_lesions(brain: BrainMaps, burden: Burden, rng: np.random.Generator) -> LesionMaps:
