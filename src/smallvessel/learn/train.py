@@ -69,7 +69,8 @@ class _Numbers(Sampler[int]):
 
 def _has_bfloat16() -> bool:
     """Whether this CPU multiplies in bfloat16 by itself: a step then takes half the time. Where it is emulated it takes longer."""
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    checks = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))  # not in every version
+    return any(check() for check in checks if check is not None)
 
 
 def _use_one_thread(worker: int) -> None:
