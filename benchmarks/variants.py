@@ -32,7 +32,7 @@ from smallvessel.learn.heads import is_training_head, store_heads
 from smallvessel.learn.losses import late_marker_loss
 from smallvessel.learn.marker_samples import MarkerSamples, PresenceSettings
 from smallvessel.learn.network import UNet, UNetSettings
-from smallvessel.learn.recipes import LEARNING_RATE, MARKER_PATCH, NETWORKS, TRAINING_BURDEN, find_label_maps, validation_heads
+from smallvessel.learn.recipes import MARKER_PATCH, NETWORKS, TRAINING_BURDEN, WARM_LEARNING_RATE, find_label_maps, validation_heads
 from smallvessel.learn.train import TrainSettings, load_average, train_network
 from smallvessel.markers import Marker, Sequence
 from smallvessel.prepare import prepare_session
@@ -66,6 +66,7 @@ def draw_even_appearance(rng: np.random.Generator) -> Appearance:
     return replace(drawn, faint=nothing, uneven=nothing, uneven_alone=nothing)
 
 
+PLAIN = dict.fromkeys(Sequence, (1.0, 1.0))
 VARIANTS = (
     Variant("as shipped"),
     Variant("network without convolutions on the full grid", network=replace(NETWORKS["markers"], fine=0)),
@@ -73,7 +74,7 @@ VARIANTS = (
     Variant("simulator with 3D acquisitions only", samples={"acquisition": AcquisitionSettings(volumetric_share=1.0)}),
     Variant(
         "simulator with contrasts as the equations give them",
-        samples={"contrast": ContrastSettings(free_share=0.03, contrast_power=dict.fromkeys(Sequence, (1.0, 1.0)), brain_jitter=0.05)},
+        samples={"contrast": ContrastSettings(free_share=0.03, contrast_power=PLAIN, fluid_power=PLAIN, brain_jitter=0.05)},
     ),
 )
 
@@ -95,7 +96,7 @@ def train_variant(variant: Variant, label_maps: Path, folder: Path, init: Path, 
     maps = tuple(path for path in find_label_maps(label_maps) if is_training_head(path))
     heads = store_heads(maps, folder.parent / "heads", per_head, SEED)
     samples = replace(MarkerSamples(heads, MARKER_PATCH, SEED, burden=TRAINING_BURDEN, easy=0), **variant.samples)
-    settings = TrainSettings(steps=steps, seed=SEED, learning_rate=LEARNING_RATE)
+    settings = TrainSettings(steps=steps, seed=SEED, learning_rate=WARM_LEARNING_RATE)
     train_network(variant.network, samples, late_marker_loss, folder, settings, init=init)
     return load_average(folder)[0]
 

@@ -31,6 +31,7 @@ from smallvessel.simulate.acquisition import (  # noqa: E402
     draw_sampling,
     interpolation_matrix,
     sampling_matrix,
+    truncation_matrix,
 )
 from smallvessel.simulate.images import (  # noqa: E402
     BRAIN_MIX,
@@ -255,6 +256,41 @@ def test_noise_follows_the_protocol() -> None:
     sampling = draw_sampling(protocol, (40, 40, 40), at, rng, 0.5)  # type: ignore[arg-type]
     native = acquire_signal(torch.ones((40, 40, 40)), protocol, sampling, generator)
     assert float(native.std()) == pytest.approx(0.05, rel=0.05)
+
+
+def test_interpolated_noise_is_correlated_and_as_strong_as_asked() -> None:
+    rng, generator = np.random.default_rng(0), torch.Generator().manual_seed(0)
+    protocol = replace(
+        draw_protocol(Sequence.T2W, rng), spacing_mm=(1, 1, 1), profile_mm=(1, 1, 1), noise=0.05, texture=0.0, bias_sd=0.0, ghost=0.0
+    )
+    protocol = replace(protocol, acquired=(1 / 1.75, 1.0, 1 / 1.3))
+    at = tuple(np.arange(60.0) for _ in range(3))
+    sampling = draw_sampling(protocol, (60, 60, 60), at, rng, 0.5)  # type: ignore[arg-type]
+    noise = acquire_signal(torch.ones((60, 60, 60)), protocol, sampling, generator).numpy() - 1
+    assert noise.std() == pytest.approx(0.05, rel=0.05)
+
+    def correlation(axis: int, lag: int) -> float:
+        moved = np.moveaxis(noise, axis, 0)
+        return float(np.corrcoef(moved[lag:].ravel(), moved[:-lag].ravel())[0, 1])
+
+    # of an ideal low-pass filter: the sinc of the share that passes; the window takes a little off its tails
+    assert correlation(0, 1) == pytest.approx(np.sinc(1 / 1.75), abs=0.08)
+    assert correlation(0, 2) == pytest.approx(np.sinc(2 / 1.75), abs=0.12)
+    assert correlation(1, 1) == pytest.approx(0.0, abs=0.02)
+    assert correlation(2, 1) == pytest.approx(np.sinc(1 / 1.3), abs=0.12)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.8, 0.5, 0.25])
+def test_truncation_keeps_what_varies_slowly_and_removes_what_varies_fast(share: float) -> None:
+    matrix = truncation_matrix(200, share)
+    inner, x = slice(60, 140), np.arange(200)
+    slow, fast = (np.cos(np.pi * cycles * share * x) for cycles in (0.5, 1.6))
+    assert np.abs(matrix @ np.ones(200) - 1).max() < 1e-5
+    assert np.abs(matrix @ slow - slow)[inner].max() < 0.02
+    if share < 0.6:
+        assert np.abs(matrix @ fast)[inner].max() < 0.02
+    if share == 1.0:
+        assert np.allclose(matrix, np.eye(200), atol=1e-6)
 
 
 def test_a_session_is_written_as_bids_with_its_truth_in_the_same_world(tmp_path: Path) -> None:

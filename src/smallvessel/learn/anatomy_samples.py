@@ -133,7 +133,7 @@ def render_head(
     phase = rng.uniform(0, SPACING_MM, 3)
     targets = tuple(np.arange(phase[i], shape[i] - 1, SPACING_MM) for i in range(3))
     sampling = draw_sampling(protocol, shape, targets, rng, acquisition_settings.label_blur_mm)  # type: ignore[arg-type]
-    native = add_noise(apply_axes(sampling.native_from_fine, signal), protocol, generator)
+    native = add_noise(apply_axes(sampling.native_from_fine, signal), protocol, sampling, generator)
     if protocol.bias_sd > 0:
         native = native * torch.exp(protocol.bias_sd * smooth_field(native.shape, (4, 4, 4), generator))  # type: ignore[arg-type]
     if rng.random() < 0.3:

@@ -29,16 +29,31 @@ class AcquisitionSettings:
     """Gap as a share of the slice distance."""
     axial_share: float = 0.8
     """Share of 2D acquisitions that are axial; the rest sagittal or coronal."""
-    noise: tuple[float, float] = (0.015, 0.08)
-    """SD of the noise at one native voxel relative to white matter, log-uniform."""
+    noise: tuple[float, float] = (0.02, 0.1)
+    """SD of the noise at one native voxel relative to white matter, log-uniform; times the sequence's ``NOISE_OF``."""
+    phase_interpolation: tuple[float, float] = (1.2, 2.0)
+    read_interpolation: tuple[float, float] = (1.0, 1.5)
+    """How many times finer than acquired an image is stored along the two axes of 2D slices; 3D acquisitions take the second for all
+    three. White noise interpolated so is correlated between neighbours: .54 (.43 to .67) along one axis and .27 to .5 along the other on
+    the 2D images measured (FLAIR, T1w and T2w of openms and sv), and a little negative two voxels on."""
+    resampled_share: float = 0.2
+    """Share of 3D images that were 2 to 4 mm slices before somebody resampled them to cubes."""
     bias_sd: tuple[float, float] = (0.0, 0.12)
     """SD of the log of the field left after correction."""
-    texture: tuple[float, float] = (0.01, 0.05)
+    texture: tuple[float, float] = (0.0, 0.03)
     """SD of the smooth variation within tissues, relative."""
     shift_mm: float = 0.5
     """SD of what registration leaves over, per axis, for every sequence but the reference."""
     label_blur_mm: float = 0.55
     """Gaussian SD that turns hard labels into partial volumes."""
+
+
+NOISE_OF = {Sequence.FLAIR: 1.0, Sequence.T1W: 0.45, Sequence.T2W: 1.6, Sequence.SWI: 0.8}
+"""Noise of a sequence in proportion. What is left in deep white matter without lesions after smoothing within slices has an SD of .053 to
+.098 on FLAIR, .023 to .036 on T1w and .053 to .112 on T2w (nine real sessions); SWI is an own choice."""
+RESAMPLED_MM = (2.0, 4.0)
+LOBES = 4
+"""Of the sinc that interpolates, under a Hann window: scanners taper the borders of k-space."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +64,8 @@ class Protocol:
     spacing_mm: tuple[float, float, float]
     profile_mm: tuple[float, float, float]
     """Width of the slice profile or of the point spread along each axis."""
+    acquired: tuple[float, float, float]
+    """Share of the stored matrix that was acquired along each axis; the rest is interpolation."""
     noise: float
     bias_sd: float
     texture: float
@@ -67,11 +84,18 @@ def draw_protocol(
     """Draw slices, noise and artefacts for one image."""
     if rng.random() < settings.volumetric_share:
         spacing = np.full(3, rng.uniform(0.8, 1.3)) * rng.uniform(0.9, 1.1, 3)
-        profile = spacing * 1.1
+        finer = rng.uniform(*settings.read_interpolation, 3)
+        if rng.random() < settings.resampled_share:
+            axis = int(rng.integers(0, 3))
+            finer[axis] = max(rng.uniform(*RESAMPLED_MM) / spacing[axis], 1.0)
+        profile = spacing.copy()
     else:
         axis = 2 if rng.random() < settings.axial_share else int(rng.integers(0, 2))
         spacing = np.full(3, rng.uniform(*settings.in_plane_mm))
-        profile = spacing * rng.uniform(1.0, 1.5)
+        profile = spacing.copy()
+        finer = np.ones(3)
+        phase, read = rng.permutation([other for other in range(3) if other != axis])
+        finer[phase], finer[read] = rng.uniform(*settings.phase_interpolation), rng.uniform(*settings.read_interpolation)
         thick = (1.2, 3.0) if sequence is Sequence.SWI and rng.random() < 0.6 else settings.slice_mm
         spacing[axis] = rng.uniform(*thick)
         profile[axis] = spacing[axis] * (1 - rng.uniform(*settings.gap_share))
@@ -81,7 +105,8 @@ def draw_protocol(
         sequence=sequence,
         spacing_mm=(float(spacing[0]), float(spacing[1]), float(spacing[2])),
         profile_mm=(float(profile[0]), float(profile[1]), float(profile[2])),
-        noise=float(np.exp(rng.uniform(low, high))),
+        acquired=(float(1 / finer[0]), float(1 / finer[1]), float(1 / finer[2])),
+        noise=float(np.exp(rng.uniform(low, high))) * NOISE_OF[sequence],
         bias_sd=float(rng.uniform(*settings.bias_sd)),
         texture=float(rng.uniform(*settings.texture)),
         ghost=float(rng.uniform(0.0, 0.06)) if rng.random() < 0.15 else 0.0,
@@ -125,6 +150,23 @@ def sampling_matrix(n_fine: int, centres_mm: NDArray[np.float64], profile_mm: fl
     return np.where(total > 1e-6, weights / np.maximum(total, 1e-6), nearest).astype(np.float32)
 
 
+def truncation_matrix(n: int, share: float) -> NDArray[np.float32]:
+    """What is left of a row of voxels when only the inner share of k-space was acquired, and the rest is filled with zeros.
+
+    A sinc under a Hann window, so nothing wraps around; it blurs, rings at edges as Gibbs found, and correlates noise.
+
+    Returns
+    -------
+    ndarray, shape (n, n)
+        Rows sum to 1; the identity for a share of 1.
+    """
+    offset = np.arange(n)[:, None] - np.arange(n)[None, :]
+    reach = LOBES / share
+    window = np.where(np.abs(offset) < reach, 0.5 + 0.5 * np.cos(np.pi * offset / reach), 0.0)
+    weights = np.sinc(share * offset) * window
+    return np.asarray(weights / weights.sum(1, keepdims=True), np.float32)
+
+
 def interpolation_matrix(centres_mm: NDArray[np.float64], targets_mm: NDArray[np.float64]) -> NDArray[np.float32]:
     """Linear interpolation from native centres (increasing) to target positions, shape (n_target, n_native); edges are held."""
     matrix = np.zeros((targets_mm.size, centres_mm.size), np.float32)
@@ -153,9 +195,13 @@ def apply_axes(matrices: tuple[torch.Tensor, torch.Tensor, torch.Tensor], image:
 
 @dataclass(frozen=True)
 class Sampling:
-    """The matrices of one acquisition: anatomy to native voxels, and native voxels to a cubic target grid."""
+    """The matrices of one acquisition.
+
+    From the anatomy to native voxels, from white noise to native noise of the same SD, and from native voxels to a cubic target grid.
+    """
 
     native_from_fine: tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+    native_from_white: tuple[torch.Tensor, torch.Tensor, torch.Tensor]
     target_from_native: tuple[torch.Tensor, torch.Tensor, torch.Tensor]
     centres_mm: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 
@@ -177,14 +223,16 @@ def draw_sampling(
     targets_mm : three arrays
         Positions of the target grid's voxels along each axis.
     """
-    forward, back, centres = [], [], []
+    forward, mix, back, centres = [], [], [], []
     for axis in range(3):
         step = protocol.spacing_mm[axis]
         at = np.arange(rng.uniform(-0.5, 0.5) * step, shape[axis] - 1 + 0.5 * step, step, np.float64)
-        forward.append(torch.from_numpy(sampling_matrix(shape[axis], at, protocol.profile_mm[axis], label_blur_mm)).to(device))
+        truncation = truncation_matrix(at.size, protocol.acquired[axis])
+        forward.append(torch.from_numpy(truncation @ sampling_matrix(shape[axis], at, protocol.profile_mm[axis], label_blur_mm)).to(device))
+        mix.append(torch.from_numpy(truncation / np.linalg.norm(truncation, axis=1, keepdims=True)).to(device))
         back.append(torch.from_numpy(interpolation_matrix(at, targets_mm[axis] + protocol.shift_mm[axis])).to(device))
         centres.append(at)
-    return Sampling(tuple(forward), tuple(back), tuple(centres))  # type: ignore[arg-type]
+    return Sampling(tuple(forward), tuple(mix), tuple(back), tuple(centres))  # type: ignore[arg-type]
 
 
 def aim_sampling(sampling: Sampling, protocol: Protocol, targets_mm: tuple[NDArray[np.float64], ...]) -> Sampling:
@@ -205,8 +253,8 @@ def smooth_field(
     return torch.nn.functional.interpolate(values, shape, mode="trilinear", align_corners=True)[0, 0]
 
 
-def add_noise(native: torch.Tensor, protocol: Protocol, generator: torch.Generator) -> torch.Tensor:
-    """Rician noise and, when drawn, a motion ghost along the first in-plane axis. Shape is kept."""
+def add_noise(native: torch.Tensor, protocol: Protocol, sampling: Sampling, generator: torch.Generator) -> torch.Tensor:
+    """Rician noise, interpolated as the image is, and, when drawn, a motion ghost along the first in-plane axis. Shape is kept."""
     if protocol.ghost > 0:
         axis = 1 if protocol.slice_axis != 1 else 0
         native = (
@@ -214,16 +262,16 @@ def add_noise(native: torch.Tensor, protocol: Protocol, generator: torch.Generat
             + protocol.ghost * torch.roll(native, native.shape[axis] // 2 + 3, axis)
             + 0.5 * protocol.ghost * torch.roll(native, 7, axis)
         )
-    real = native + protocol.noise * torch.randn(native.shape, generator=generator).to(native.device)
-    imaginary = protocol.noise * torch.randn(native.shape, generator=generator).to(native.device)
-    return torch.sqrt(real**2 + imaginary**2)
+    white = torch.randn((2, *native.shape), generator=generator).to(native.device)
+    real, imaginary = protocol.noise * apply_axes(sampling.native_from_white, white)
+    return torch.sqrt((native + real) ** 2 + imaginary**2)
 
 
 def acquire_signal(signal: torch.Tensor, protocol: Protocol, sampling: Sampling, generator: torch.Generator) -> torch.Tensor:
     """Signal on the anatomy through texture, slices, noise and field: the image on its native voxels."""
     if protocol.texture > 0:
         signal = signal * (1 + protocol.texture * smooth_field(signal.shape, tuple(n // 3 + 2 for n in signal.shape), generator))  # type: ignore[arg-type]
-    native = add_noise(apply_axes(sampling.native_from_fine, signal), protocol, generator)
+    native = add_noise(apply_axes(sampling.native_from_fine, signal), protocol, sampling, generator)
     if protocol.bias_sd > 0:
         native = native * torch.exp(protocol.bias_sd * smooth_field(native.shape, (3, 3, 3), generator))  # type: ignore[arg-type]
     return native
