@@ -34,6 +34,7 @@ def protocol(sequence: Sequence, slice_mm: float, in_plane_mm: float) -> Protoco
         spacing_mm=(in_plane_mm, in_plane_mm, slice_mm),
         profile_mm=(in_plane_mm, in_plane_mm, slice_mm * 0.9),
         acquired=(1.0, 1.0, 1.0),
+        sharpening=(0.0, 0.0, 0.0),
         noise=0.02,
         bias_sd=0.05,
         texture=0.02,

@@ -31,6 +31,7 @@ from smallvessel.simulate.acquisition import (  # noqa: E402
     draw_sampling,
     interpolation_matrix,
     sampling_matrix,
+    sharpening_matrix,
     truncation_matrix,
 )
 from smallvessel.simulate.images import (  # noqa: E402
@@ -263,7 +264,7 @@ def test_interpolated_noise_is_correlated_and_as_strong_as_asked() -> None:
     protocol = replace(
         draw_protocol(Sequence.T2W, rng), spacing_mm=(1, 1, 1), profile_mm=(1, 1, 1), noise=0.05, texture=0.0, bias_sd=0.0, ghost=0.0
     )
-    protocol = replace(protocol, acquired=(1 / 1.75, 1.0, 1 / 1.3))
+    protocol = replace(protocol, acquired=(1 / 1.75, 1.0, 1 / 1.3), sharpening=(0.0, 0.0, 0.0))
     at = tuple(np.arange(60.0) for _ in range(3))
     sampling = draw_sampling(protocol, (60, 60, 60), at, rng, 0.5)  # type: ignore[arg-type]
     noise = acquire_signal(torch.ones((60, 60, 60)), protocol, sampling, generator).numpy() - 1
@@ -278,6 +279,15 @@ def test_interpolated_noise_is_correlated_and_as_strong_as_asked() -> None:
     assert correlation(0, 2) == pytest.approx(np.sinc(2 / 1.75), abs=0.12)
     assert correlation(1, 1) == pytest.approx(0.0, abs=0.02)
     assert correlation(2, 1) == pytest.approx(np.sinc(1 / 1.3), abs=0.12)
+
+
+def test_sharpening_keeps_flat_tissue_and_brightens_the_border_to_something_dark() -> None:
+    edge = np.where(np.arange(60) < 30, 1.0, 0.2)
+    sharp = sharpening_matrix(60, 0.6, 1.0) @ edge
+    assert np.abs(sharp - edge)[[*range(20), *range(40, 60)]].max() < 1e-3
+    # a blurred edge lacks Phi(0.5) of .8 half a voxel from the step, and 60 % of that is added
+    assert sharp[29] == pytest.approx(1 + 0.6 * 0.8 * 0.31, abs=0.04)
+    assert np.allclose(sharpening_matrix(60, 0.0, 1.0), np.eye(60))
 
 
 @pytest.mark.parametrize("share", [1.0, 0.8, 0.5, 0.25])

@@ -38,6 +38,10 @@ class AcquisitionSettings:
     the 2D images measured (FLAIR, T1w and T2w of openms and sv), and a little negative two voxels on."""
     resampled_share: float = 0.2
     """Share of 3D images that were 2 to 4 mm slices before somebody resampled them to cubes."""
+    sharpened_share: float = 0.6
+    """Share of images that the scanner sharpened within slices: ventricles on real FLAIRs have a bright edge that is no lesion."""
+    sharpening: tuple[float, float] = (0.1, 0.9)
+    """How much of the difference from a blurred copy (``SHARPENING_MM``) is added along each axis."""
     bias_sd: tuple[float, float] = (0.0, 0.12)
     """SD of the log of the field left after correction."""
     texture: tuple[float, float] = (0.0, 0.03)
@@ -52,6 +56,8 @@ NOISE_OF = {Sequence.FLAIR: 1.0, Sequence.T1W: 0.45, Sequence.T2W: 1.6, Sequence
 """Noise of a sequence in proportion. What is left in deep white matter without lesions after smoothing within slices has an SD of .053 to
 .098 on FLAIR, .023 to .036 on T1w and .053 to .112 on T2w (nine real sessions); SWI is an own choice."""
 RESAMPLED_MM = (2.0, 4.0)
+SHARPENING_MM = 1.0
+"""SD of the blurred copy that a sharpening filter takes away. Own choice after pictures of openms' FLAIRs."""
 LOBES = 4
 """Of the sinc that interpolates, under a Hann window: scanners taper the borders of k-space."""
 
@@ -66,6 +72,8 @@ class Protocol:
     """Width of the slice profile or of the point spread along each axis."""
     acquired: tuple[float, float, float]
     """Share of the stored matrix that was acquired along each axis; the rest is interpolation."""
+    sharpening: tuple[float, float, float]
+    """What the scanner's filter adds along each axis of the difference from a blurred copy."""
     noise: float
     bias_sd: float
     texture: float
@@ -99,6 +107,8 @@ def draw_protocol(
         thick = (1.2, 3.0) if sequence is Sequence.SWI and rng.random() < 0.6 else settings.slice_mm
         spacing[axis] = rng.uniform(*thick)
         profile[axis] = spacing[axis] * (1 - rng.uniform(*settings.gap_share))
+    amount = rng.uniform(*settings.sharpening) if rng.random() < settings.sharpened_share else 0.0
+    sharpening = np.where(spacing < 1.5, amount, 0.0)
     low, high = np.log(settings.noise)
     shift = np.zeros(3) if is_reference else rng.normal(0, settings.shift_mm, 3)
     return Protocol(
@@ -106,6 +116,7 @@ def draw_protocol(
         spacing_mm=(float(spacing[0]), float(spacing[1]), float(spacing[2])),
         profile_mm=(float(profile[0]), float(profile[1]), float(profile[2])),
         acquired=(float(1 / finer[0]), float(1 / finer[1]), float(1 / finer[2])),
+        sharpening=(float(sharpening[0]), float(sharpening[1]), float(sharpening[2])),
         noise=float(np.exp(rng.uniform(low, high))) * NOISE_OF[sequence],
         bias_sd=float(rng.uniform(*settings.bias_sd)),
         texture=float(rng.uniform(*settings.texture)),
@@ -165,6 +176,13 @@ def truncation_matrix(n: int, share: float) -> NDArray[np.float32]:
     window = np.where(np.abs(offset) < reach, 0.5 + 0.5 * np.cos(np.pi * offset / reach), 0.0)
     weights = np.sinc(share * offset) * window
     return np.asarray(weights / weights.sum(1, keepdims=True), np.float32)
+
+
+def sharpening_matrix(n: int, amount: float, spacing_mm: float) -> NDArray[np.float32]:
+    """An unsharp mask along one axis: what differs from a blurred copy is added once more, times ``amount``. Rows sum to 1."""
+    offset_mm = (np.arange(n)[:, None] - np.arange(n)[None, :]) * spacing_mm
+    blur = np.exp(-0.5 * (offset_mm / SHARPENING_MM) ** 2)
+    return np.asarray((1 + amount) * np.eye(n) - amount * blur / blur.sum(1, keepdims=True), np.float32)
 
 
 def interpolation_matrix(centres_mm: NDArray[np.float64], targets_mm: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -227,9 +245,9 @@ def draw_sampling(
     for axis in range(3):
         step = protocol.spacing_mm[axis]
         at = np.arange(rng.uniform(-0.5, 0.5) * step, shape[axis] - 1 + 0.5 * step, step, np.float64)
-        truncation = truncation_matrix(at.size, protocol.acquired[axis])
-        forward.append(torch.from_numpy(truncation @ sampling_matrix(shape[axis], at, protocol.profile_mm[axis], label_blur_mm)).to(device))
-        mix.append(torch.from_numpy(truncation / np.linalg.norm(truncation, axis=1, keepdims=True)).to(device))
+        stored = sharpening_matrix(at.size, protocol.sharpening[axis], step) @ truncation_matrix(at.size, protocol.acquired[axis])
+        forward.append(torch.from_numpy(stored @ sampling_matrix(shape[axis], at, protocol.profile_mm[axis], label_blur_mm)).to(device))
+        mix.append(torch.from_numpy(stored / np.linalg.norm(stored, axis=1, keepdims=True)).to(device))
         back.append(torch.from_numpy(interpolation_matrix(at, targets_mm[axis] + protocol.shift_mm[axis])).to(device))
         centres.append(at)
     return Sampling(tuple(forward), tuple(mix), tuple(back), tuple(centres))  # type: ignore[arg-type]
