@@ -109,7 +109,7 @@ def site_settings(site: str) -> SimulationSettings:
     strong = DeformSettings(rotation_deg=15.0, scaling=0.15, elastic_sd_mm=4.5, ventricle_mm=(-0.8, 7.0), sulcus_mm=(-0.2, 1.2))
     training = AcquisitionSettings()
     if site == "internal":
-        acquisition = replace(training, volumetric_share=0.3, slice_mm=(3.0, 6.0), in_plane_mm=(0.5, 0.9), noise=(0.015, 0.03))
+        acquisition = replace(training, volumetric_share=0.3, slice_mm=(3.0, 6.0), in_plane_mm=(0.5, 0.9), noise=(0.02, 0.04))
         return SimulationSettings(deform=strong, acquisition=acquisition)
     beyond: dict[str, Any] = {
         name: (BEYOND * getattr(training, name)[1], 1.25 * getattr(training, name)[1]) for name in ("in_plane_mm", "noise", "bias_sd")

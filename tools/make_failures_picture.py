@@ -89,9 +89,10 @@ def main() -> None:
     options = parser.parse_args()
     failures = list(failures_of(options.folder, options.out))
     rng = np.random.default_rng(SEED)
-    figure, panels = plt.subplots(2 * len(Marker), 2 * EACH, figsize=(2 * EACH * 1.3, 2 * len(Marker) * 1.42), facecolor="black")
+    figure, panels = plt.subplots(2 * len(Marker), 2 * EACH, figsize=(2 * EACH * 1.3, 2 * len(Marker) * 1.6), facecolor="black")
     for panel in panels.ravel():
         panel.axis("off")
+    figure.subplots_adjust(0.002, 0.0, 0.998, 0.95, 0.03, 0.36)
     for row, marker in enumerate(Marker):
         for missed in (True, False):
             these = [failure for failure in failures if failure.marker is marker and failure.missed is missed]
@@ -106,10 +107,9 @@ def main() -> None:
                 panels[2 * row, column].set_title(failure.title, color="white", fontsize=6)
             middle = (first + EACH / 2) / (2 * EACH)
             what = "missed" if missed else "taken for it"
-            height = 1 - row / len(Marker) - 0.002
+            height = panels[2 * row, first].get_position().y1 + 0.018
             text = f"{marker} on {SHOWN_ON[marker]}: {what}, {len(shown)} of {len(these)}"
-            figure.text(middle, height, text, color="white", fontsize=8, ha="center", va="top")
-    figure.subplots_adjust(0.002, 0.0, 0.998, 0.96, 0.03, 0.12)
+            figure.text(middle, height, text, color="white", fontsize=8, ha="center", va="bottom")
     figure.savefig(TARGET, dpi=90, facecolor="black", pil_kwargs={"quality": 85})
 
 
