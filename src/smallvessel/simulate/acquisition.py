@@ -34,8 +34,8 @@ class AcquisitionSettings:
     phase_interpolation: tuple[float, float] = (1.2, 2.0)
     read_interpolation: tuple[float, float] = (1.0, 1.5)
     """How many times finer than acquired an image is stored along the two axes of 2D slices; 3D acquisitions take the second for all
-    three. White noise interpolated so is correlated between neighbours: .54 (.43 to .67) along one axis and .27 to .5 along the other on
-    the 2D images measured (FLAIR, T1w and T2w of openms and sv), and a little negative two voxels on."""
+    three. White noise interpolated so is correlated between neighbours, as on the 2D images of openms and sv: by .43 to .67 along one axis
+    and .20 to .65 along the other, on most of them by nothing two voxels on. A 1 mm scan resampled by its makers (om07) has .07 to .54."""
     resampled_share: float = 0.2
     """Share of 3D images that were 2 to 4 mm slices before somebody resampled them to cubes."""
     sharpened_share: float = 0.6
@@ -53,8 +53,10 @@ class AcquisitionSettings:
 
 
 NOISE_OF = {Sequence.FLAIR: 1.0, Sequence.T1W: 0.45, Sequence.T2W: 1.6, Sequence.SWI: 0.8}
-"""Noise of a sequence in proportion. What is left in deep white matter without lesions after smoothing within slices has an SD of .053 to
+"""Noise of a sequence in proportion. What is left in deep white matter without lesions after smoothing within slices has an SD of .041 to
 .098 on FLAIR, .023 to .036 on T1w and .053 to .112 on T2w (nine real sessions); SWI is an own choice."""
+SHARPENED_BELOW_MM = 1.5
+"""Axes with voxels below this are sharpened: those within slices, all three of a 3D image."""
 RESAMPLED_MM = (2.0, 4.0)
 SHARPENING_MM = 1.0
 """SD of the blurred copy that a sharpening filter takes away. Own choice after pictures of openms' FLAIRs."""
@@ -108,7 +110,7 @@ def draw_protocol(
         spacing[axis] = rng.uniform(*thick)
         profile[axis] = spacing[axis] * (1 - rng.uniform(*settings.gap_share))
     amount = rng.uniform(*settings.sharpening) if rng.random() < settings.sharpened_share else 0.0
-    sharpening = np.where(spacing < 1.5, amount, 0.0)
+    sharpening = np.where(spacing < SHARPENED_BELOW_MM, amount, 0.0)
     low, high = np.log(settings.noise)
     shift = np.zeros(3) if is_reference else rng.normal(0, settings.shift_mm, 3)
     return Protocol(
