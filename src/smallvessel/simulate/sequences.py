@@ -68,8 +68,8 @@ class ContrastSettings:
     1.02 to 1.14 times the signal of white matter on FLAIR, .76 to .89 on T1w, 1.19 to 1.33 on T2w; the hippocampus 1.15 to 1.24 on FLAIR,
     the putamen .96 to 1.13."""
     fluid_power: Mapping[Sequence, tuple[float, float]] = field(default_factory=lambda: CONTRAST_POWER | {Sequence.T2W: (0.75, 1.05)})
-    """The same for CSF, drawn apart. On T2w its contrast is closer to the equations': ventricles have 2.5 to 3.0 times white matter's signal
-    on the six openms sessions, where eight simulated ones had 1.6 to 1.9 with the power above."""
+    """The same for CSF, drawn apart. On T2w its contrast is closer to the equations': ventricles have 2.5 to 3.0 times the signal of white
+    matter on the six openms sessions, where eight simulated ones had 1.6 to 1.9 with the power above."""
     relaxation_scale: tuple[float, float, float] = (1.0, 1.0, 1.0)
     """Factors of all T1, T2 and T2*: another field strength than the table's 3 T."""
     outside_jitter: float = 0.35
