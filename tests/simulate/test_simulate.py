@@ -155,6 +155,26 @@ def test_lesions_stay_out_of_fluid_and_of_each_other() -> None:
     assert all(np.array_equal(maps.fraction[marker], again.fraction[marker]) for marker in Marker)
 
 
+def test_a_rater_draws_no_specks_of_white_matter_hyperintensity_and_is_not_punished_for_them() -> None:
+    rng = np.random.default_rng(3)
+    maps = draw_lesions(small_brain(), HEALTHY, rng)
+    fraction = maps.fraction[Marker.WMH]
+    fraction[:] = maps.strength[:] = 0
+    speck, streak = (slice(40, 42), slice(40, 42), slice(40, 42)), (slice(60, 61), slice(60, 61), slice(40, 46))
+    for box in (speck, streak):
+        fraction[box] = maps.strength[box] = 1
+    at = np.arange(fraction.shape[0], dtype=np.float64)
+    protocol = replace(quiet_protocol(Sequence.FLAIR, rng), shift_mm=(0.0, 0.0, 0.0), acquired=(1, 1, 1), sharpening=(0, 0, 0))
+    sampling = draw_sampling(protocol, fraction.shape, (at, at, at), rng, 0.3)
+    appearance = replace(draw_appearance(rng), wmh=dict.fromkeys(Sequence, 2.0))
+    taken = {Sequence.FLAIR: Acquired(draw_contrast(Sequence.FLAIR, rng, ContrastSettings(free_share=0)), protocol, sampling)}
+    label, ignored = rate(maps, Marker.WMH, appearance, taken)
+    assert label[streak].any()
+    assert not ignored[streak].all()
+    assert not label[speck].any()
+    assert ignored[speck].any()
+
+
 def test_a_rater_draws_what_is_visible_and_nothing_else() -> None:
     rng = np.random.default_rng(0)
     brain = small_brain()
@@ -240,6 +260,7 @@ def test_a_white_matter_hyperintensity_is_as_bright_as_drawn() -> None:
     brain = small_brain()
     maps = draw_lesions(brain, HEALTHY, rng)
     maps.faint[:] = 0
+    maps.pocket[:] = 0
     appearance, contrast = draw_appearance(rng), draw_contrast(Sequence.FLAIR, rng, ContrastSettings(free_share=0))
     plain = render_signal(brain.tissues, maps, contrast, appearance)
     maps.strength[:] = 1.0
@@ -366,11 +387,13 @@ def test_narrow_sulci_have_signal_between_fluid_and_cortex_on_every_sequence() -
     assert all(SULCUS_TISSUE[0] <= share <= SULCUS_TISSUE[1] for share in shares)
 
 
-def test_pockets_of_fluid_lie_in_cortex_and_look_like_fluid() -> None:
+def test_pockets_of_fluid_lie_in_and_just_below_cortex_and_look_like_fluid() -> None:
     brain, rng = small_brain(), np.random.default_rng(3)
     drawn = [draw_lesions(brain, HEALTHY, np.random.default_rng(seed)).pocket for seed in range(4)]
     cortex = brain.tissues == Structure.CORTEX
-    assert all(pocket[~cortex].max() == 0 for pocket in drawn)
+    beside = (brain.tissues == Structure.WHITE_MATTER) & (brain.surface_mm <= 1)
+    assert all(pocket[~cortex & ~beside].max() == 0 for pocket in drawn)
+    assert any(pocket[beside].max() > 0.2 for pocket in drawn)
     assert all(0.2 < pocket.max() <= 1 for pocket in drawn)
     assert all((pocket > 0.2).sum() < 0.2 * cortex.sum() for pocket in drawn)
     maps = replace(draw_lesions(brain, HEALTHY, rng), pocket=cortex.astype(np.float32))

@@ -40,23 +40,23 @@ class AcquisitionSettings:
     """Share of 3D images that were 2 to 4 mm slices before somebody resampled them to cubes."""
     sharpened_share: float = 0.6
     """Share of images that the scanner sharpened within slices: ventricles on real FLAIRs have a bright edge that is no lesion."""
-    sharpening: tuple[float, float] = (0.1, 0.9)
+    sharpening: tuple[float, float] = (0.05, 0.6)
     """How much of the difference from a blurred copy (``SHARPENING_MM``) is added along each axis."""
     bias_sd: tuple[float, float] = (0.0, 0.12)
     """SD of the log of the field left after correction."""
     texture: tuple[float, float] = (0.0, 0.03)
-    """SD of the smooth variation within tissues, relative."""
+    """SD of the smooth variation within tissues, relative; times the sequence's ``NOISE_OF``."""
     shift_mm: float = 0.5
     """SD of what registration leaves over, per axis, for every sequence but the reference."""
     label_blur_mm: float = 0.55
     """Gaussian SD that turns hard labels into partial volumes."""
 
 
-NOISE_OF = {Sequence.FLAIR: 1.0, Sequence.T1W: 0.45, Sequence.T2W: 1.6, Sequence.SWI: 0.8}
-"""Noise of a sequence in proportion. What is left in deep white matter without lesions after smoothing within slices has an SD of .041 to
-.098 on FLAIR, .023 to .036 on T1w and .053 to .112 on T2w (nine real sessions); SWI is an own choice."""
-SHARPENED_BELOW_MM = 1.5
-"""Axes with voxels below this are sharpened: those within slices, all three of a 3D image."""
+NOISE_OF = {Sequence.FLAIR: 1.0, Sequence.T1W: 0.36, Sequence.T2W: 1.6, Sequence.SWI: 0.8}
+"""Noise and texture of a sequence in proportion. What is left in deep white matter without lesions after smoothing within slices has an SD
+of .041 to .098 on FLAIR, .023 to .036 on T1w and .053 to .112 on T2w (nine real sessions); SWI is an own choice."""
+SHARPENED_UP_TO = 1.5
+"""Axes whose voxels are at most so many times as large as the smallest are sharpened: those within slices, all three of a 3D image."""
 RESAMPLED_MM = (2.0, 4.0)
 SHARPENING_MM = 1.0
 """SD of the blurred copy that a sharpening filter takes away. Own choice after pictures of openms' FLAIRs."""
@@ -110,7 +110,7 @@ def draw_protocol(
         spacing[axis] = rng.uniform(*thick)
         profile[axis] = spacing[axis] * (1 - rng.uniform(*settings.gap_share))
     amount = rng.uniform(*settings.sharpening) if rng.random() < settings.sharpened_share else 0.0
-    sharpening = np.where(spacing < SHARPENED_BELOW_MM, amount, 0.0)
+    sharpening = np.where(spacing < SHARPENED_UP_TO * spacing.min(), amount, 0.0)
     low, high = np.log(settings.noise)
     shift = np.zeros(3) if is_reference else rng.normal(0, settings.shift_mm, 3)
     return Protocol(
@@ -121,7 +121,7 @@ def draw_protocol(
         sharpening=(float(sharpening[0]), float(sharpening[1]), float(sharpening[2])),
         noise=float(np.exp(rng.uniform(low, high))) * NOISE_OF[sequence],
         bias_sd=float(rng.uniform(*settings.bias_sd)),
-        texture=float(rng.uniform(*settings.texture)),
+        texture=float(rng.uniform(*settings.texture)) * NOISE_OF[sequence],
         ghost=float(rng.uniform(0.0, 0.06)) if rng.random() < 0.15 else 0.0,
         shift_mm=(float(shift[0]), float(shift[1]), float(shift[2])),
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from ..markers import MARKERS, Marker, Sequence
 from ..structures import Structure
@@ -139,6 +140,9 @@ FAINT_SHARE = 0.65
 """A lesion with less than this share of the least visible contrast is background, between the two it is ignored."""
 OUTLINE = {marker: 0.5 for marker in Marker} | {Marker.WMH: 0.35}
 """Share of a lesion's own peak at which its outline is drawn. Lower for WMH, which are drawn as far as they look bright."""
+LEAST_WMH_MM = 3
+"""Extent below which a bright spot is not drawn as a WMH: what a voxel-by-voxel cut leaves of faint lesions is specks that no person would
+mark. Readers of multiple sclerosis take 3 mm along the long axis (Filippi 2019, 10.1093/brain/awz144); for SVD there is no such rule."""
 SEEN_ON = {Marker.LACUNE: (Sequence.FLAIR, Sequence.T1W, Sequence.T2W)}
 """A cavity that is as bright as white matter on FLAIR is still plain to see on T1w or T2w. Other markers are seen where they are rated."""
 BRAIN_MIX = {Structure.WHITE_MATTER: 0.4, Structure.CORTEX: 0.45, Structure.LATERAL_VENTRICLE: 0.15}
@@ -159,13 +163,14 @@ def rate_lesions(
 ) -> tuple[torch.Tensor, torch.Tensor] | None:
     """What a rater would draw on an acquired session: the lesion through the slice profile, cut at a share of its own peak.
 
-    A WMH is drawn voxel by voxel as far as it looks bright; of the other markers all of a lesion that can be seen at its peak.
+    A WMH is drawn voxel by voxel as far as it looks bright, and what is then shorter than ``LEAST_WMH_MM`` is not drawn; of the other
+    markers all of a lesion that can be seen at its peak.
 
     Returns
     -------
     label : tensor of bool, shape of the target grid
     ignore : tensor of bool
-        Lesion that is almost bright enough to be drawn, which nobody should be punished for.
+        Lesion that is almost bright or large enough to be drawn, which nobody should be punished for.
 
     None instead of the two when no sequence is there on which the marker is rated.
     """
@@ -185,10 +190,19 @@ def rate_lesions(
     # a thin tube or a lesion thinner than the slice never fills a voxel: what counts is a share of its own peak
     inside = (share > OUTLINE[marker] * _local_maximum(share, 5)) & (share > 0.08)
     if marker is Marker.WMH:
-        label = inside & (seen > 1)
-        return label, (share > 0.15) & ~label & (seen > FAINT_SHARE)
+        bright = inside & (seen > 1)
+        label = _leave_out_specks(bright)
+        return label, (share > 0.15) & ~label & (seen > FAINT_SHARE) | bright & ~label
     seen_peak = _local_maximum(seen, 3)
     return inside & (seen_peak > 1), (share > 0.15) & (seen_peak <= 1) & (seen_peak > FAINT_SHARE)
+
+
+def _leave_out_specks(drawn: torch.Tensor) -> torch.Tensor:
+    """Only the lesions whose extent along one axis reaches ``LEAST_WMH_MM``, on a grid of 1 mm."""
+    parts, count = ndimage.label(drawn.cpu().numpy(), np.ones((3, 3, 3)))
+    extent_mm = [max(part.stop - part.start for part in box) for box in ndimage.find_objects(parts)]
+    large = np.array([False, *(extent >= LEAST_WMH_MM for extent in extent_mm)])
+    return torch.from_numpy(large[parts]).to(drawn.device) if count else drawn
 
 
 def _visibility(maps: LesionMaps, marker: Marker, appearance: Appearance, acquired: Acquired) -> torch.Tensor:

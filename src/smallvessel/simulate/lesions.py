@@ -347,8 +347,12 @@ def _draw_faint(maps: LesionMaps, brain: BrainMaps, rng: np.random.Generator) ->
 
 
 def _draw_pockets(maps: LesionMaps, brain: BrainMaps, rng: np.random.Generator) -> None:
-    """CSF inside the label map's cortex. Where one smooth field is zero there is a sheet, where two are zero a thread."""
+    """CSF inside the label map's cortex and in the white matter that touches it, since bottoms of sulci reach deeper than the map knows.
+
+    Where one smooth field is zero there is a sheet, where two are zero a thread.
+    """
     cortex = (brain.tissues == Structure.CORTEX) | (brain.tissues == Structure.CEREBELLAR_CORTEX)
+    cortex |= (brain.tissues == Structure.WHITE_MATTER) & (brain.surface_mm <= 1)
     first, second = (smooth_noise(cortex.shape, float(rng.uniform(4, 8)), rng) for _ in range(2))
     where = np.clip(0.3 + smooth_noise(cortex.shape, 18.0, rng), 0, 1) * cortex
     thread = np.exp(-(first**2 + second**2) / np.float32(rng.uniform(0.15, 0.35) ** 2))

@@ -52,7 +52,7 @@ RELAXATION: dict[int, tuple[float, float, float, float]] = {
 
 BRAIN_CODES = np.array([code for code in range(TISSUE_COUNT) if Structure.WHITE_MATTER <= code <= Tissue.CHOROID_PLEXUS])
 
-CONTRAST_POWER = {Sequence.FLAIR: (0.7, 1.1), Sequence.T1W: (0.4, 0.95), Sequence.T2W: (0.4, 0.9), Sequence.SWI: (0.5, 1.05)}
+CONTRAST_POWER = {Sequence.FLAIR: (0.7, 1.1), Sequence.T1W: (0.3, 0.85), Sequence.T2W: (0.4, 0.9), Sequence.SWI: (0.5, 1.05)}
 FLUIDS = [Structure.CSF, Structure.LATERAL_VENTRICLE, Structure.THIRD_VENTRICLE, Structure.FOURTH_VENTRICLE]
 
 
