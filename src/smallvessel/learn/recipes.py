@@ -70,7 +70,7 @@ TRAINING_BURDEN = BurdenSettings(
 """Many more small lesions than in patients, so that a patch seldom teaches nothing; thresholds are chosen on usual burdens."""
 CALIBRATION_PATCHES = 120
 """Of validation heads, for the temperatures."""
-CALIBRATION_SESSIONS = 16
+CALIBRATION_SESSIONS = 24
 """Of validation heads, for the operating points."""
 USABLE_DICE = 0.25
 """A marker found worse than this on validation sessions gets no threshold: it is then not assessed, not counted as none. Own choice."""
