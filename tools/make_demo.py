@@ -24,20 +24,20 @@ SEED = 2026
 OUT = Path(__file__).resolve().parent.parent / "src" / "smallvessel" / "demo" / "data"
 LEVEL = 10.0
 """Intensities are rounded to this (white matter is 400), to keep the files small."""
-BURDEN = Burden(rim_mm=1.5, deep_wmh_per_l=60, lacunes_per_l=80, epvs_nuclei_per_l=250, epvs_white_per_l=120, cmb_per_l=9)
+BURDEN = Burden(rim_mm=0.9, deep_wmh_per_l=45, lacunes_per_l=80, epvs_nuclei_per_l=250, epvs_white_per_l=120, cmb_per_l=9)
 
 
 def protocol(sequence: Sequence, slice_mm: float, in_plane_mm: float) -> Protocol:
-    """A quiet axial 2D acquisition, as on a good clinical scanner."""
+    """A quiet axial 2D acquisition, as on a good clinical scanner: stored a little finer than acquired, lightly sharpened."""
     return Protocol(
         sequence=sequence,
         spacing_mm=(in_plane_mm, in_plane_mm, slice_mm),
         profile_mm=(in_plane_mm, in_plane_mm, slice_mm * 0.9),
-        acquired=(1.0, 1.0, 1.0),
-        sharpening=(0.0, 0.0, 0.0),
+        acquired=(1 / 1.1, 1 / 1.4, 1.0),
+        sharpening=(0.3, 0.3, 0.0),
         noise=0.02,
         bias_sd=0.05,
-        texture=0.02,
+        texture=0.01,
         ghost=0.0,
         shift_mm=(0.0, 0.0, 0.0),
     )
