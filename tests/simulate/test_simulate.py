@@ -165,7 +165,7 @@ def test_a_rater_draws_no_specks_of_white_matter_hyperintensity_and_is_not_punis
         fraction[box] = maps.strength[box] = 1
     at = np.arange(fraction.shape[0], dtype=np.float64)
     protocol = replace(quiet_protocol(Sequence.FLAIR, rng), shift_mm=(0.0, 0.0, 0.0), acquired=(1, 1, 1), sharpening=(0, 0, 0))
-    sampling = draw_sampling(protocol, fraction.shape, (at, at, at), rng, 0.3)
+    sampling = draw_sampling(protocol, (at.size, at.size, at.size), (at, at, at), rng, 0.3)
     appearance = replace(draw_appearance(rng), wmh=dict.fromkeys(Sequence, 2.0))
     taken = {Sequence.FLAIR: Acquired(draw_contrast(Sequence.FLAIR, rng, ContrastSettings(free_share=0)), protocol, sampling)}
     label, ignored = rate(maps, Marker.WMH, appearance, taken)
