@@ -38,7 +38,7 @@ decimal would be paid with dozens of false lesions. Own choice."""
 MUST_NOT_ALARM = (Marker.LACUNE, Marker.CMB)
 """One of them counts in the burden scores: a brain without any should have none. Dice and F1 are therefore multiplied with the share of
 brains that would get no false lesion, if these fell at random (Poisson). Counted on brains without lesions alone, of which there are four
-in sixteen, that share was chance: it once cost half of the lacunes."""
+in sixteen, that share was chance: it led to a point (round 11) at which half of the lacunes were missed."""
 LEAST_VOLUMES_MM3 = (3.0, 5.0, 8.0, 12.0)
 LEAST_FOUND = 5
 """Fewer sessions say nothing about the spread of a volume's error. Own choice."""

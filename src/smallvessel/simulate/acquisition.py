@@ -56,7 +56,7 @@ NOISE_OF = {Sequence.FLAIR: 1.0, Sequence.T1W: 0.36, Sequence.T2W: 1.6, Sequence
 """Noise and texture of a sequence in proportion. What is left in deep white matter without lesions after smoothing within slices has an SD
 of .041 to .098 on FLAIR, .023 to .036 on T1w and .053 to .112 on T2w (nine real sessions); SWI is an own choice."""
 SHARPENED_UP_TO = 1.5
-"""Axes whose voxels are at most so many times as large as the smallest are sharpened: those within slices, all three of a 3D image."""
+"""Axes whose voxels are less than so many times as large as the smallest are sharpened: those within slices, all three of a 3D image."""
 RESAMPLED_MM = (2.0, 4.0)
 SHARPENING_MM = 1.0
 """SD of the blurred copy that a sharpening filter takes away. Own choice after pictures of openms' FLAIRs."""
