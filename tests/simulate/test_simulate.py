@@ -13,8 +13,10 @@ from scipy import ndimage
 from heads import small_brain, small_head
 from smallvessel.markers import Marker, Sequence
 from smallvessel.simulate.anatomy import RIGHT_BIT, Tissue, deform_head, find_narrow_sulci, flip_head, map_brain
-from smallvessel.simulate.burden import Burden, draw_burden
-from smallvessel.simulate.lesions import SULCUS_TISSUE, LesionMaps, draw_lesions, is_fluid
+from smallvessel.simulate.burden import Burden, BurdenSettings, draw_burden
+from smallvessel.simulate.lesion_maps import LesionMaps, is_fluid
+from smallvessel.simulate.lesions import SULCUS_TISSUE, _find_room, draw_lesions
+from smallvessel.simulate.pathology import SCAR
 from smallvessel.structures import Structure
 from smallvessel.volume import isotropic_grid
 
@@ -423,3 +425,32 @@ def test_every_sequence_has_unevenness_of_its_own_in_the_whole_brain() -> None:
         assert np.array_equal(whole[box], maps.uneven_alone[sequence])
         assert np.count_nonzero(whole) == np.count_nonzero(maps.uneven)
         assert not np.array_equal(whole[box], maps.uneven)
+
+
+def test_large_lacunes_are_drawn_where_there_is_room_for_them() -> None:
+    tissues = np.full((60, 60, 60), Structure.WHITE_MATTER, np.uint8)
+    tissues[:, :, :4] = Structure.CSF
+    sites = np.array([[30, 30, 6], [30, 30, 9], [30, 30, 30], [30, 30, 20]])
+    at, diameter_mm = _find_room(is_fluid(tissues), sites, 12.0)
+    assert (at.tolist(), diameter_mm) == ([30, 30, 30], 12.0)
+    at, diameter_mm = _find_room(is_fluid(tissues), sites[:2], 12.0)
+    assert (at.tolist(), diameter_mm) == ([30, 30, 9], 8.0)  # 6 mm to the fluid's first voxel, of which 2 mm are wall
+
+
+def test_old_lesions_clear_their_place_of_markers_and_change_what_is_seen() -> None:
+    brain = small_brain()
+    sick = draw_lesions(brain, SICK, np.random.default_rng(7))
+    old = draw_lesions(brain, replace(SICK, old_lesions=2), np.random.default_rng(7))
+    assert any((old.fraction[marker] < sick.fraction[marker] - 0.5).any() for marker in Marker)
+    assert all((old.fraction[marker] <= sick.fraction[marker] + 1e-6).all() for marker in Marker)
+    changed = (old.faint > sick.faint + 0.3) | (old.pocket > sick.pocket + 0.3)
+    assert np.count_nonzero(changed) > 200
+    assert not (changed & is_fluid(brain.tissues)).any()
+    least_extent = np.where(old.faint > sick.faint, old.faint / SCAR[1], 0)
+    assert all((old.fraction[marker] <= 1 - least_extent + 1e-6).all() for marker in Marker)
+
+
+def test_the_share_of_brains_with_an_old_lesion_is_as_set() -> None:
+    drawn = [draw_burden(np.random.default_rng(seed), BurdenSettings(old_lesion_share=0.3)).old_lesions for seed in range(400)]
+    assert 0.22 < np.mean([number > 0 for number in drawn]) < 0.38
+    assert not any(draw_burden(np.random.default_rng(seed), BurdenSettings(old_lesion_share=0.0)).old_lesions for seed in range(50))

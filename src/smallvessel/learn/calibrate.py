@@ -25,8 +25,8 @@ from ..volume import Grid, LabelMap, Mask, resample
 from .marker_samples import MarkerSamples
 from .network import UNet
 
-THRESHOLDS = (0.15, 0.25, 0.35, 0.5, 0.7)
-SEEDS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
+THRESHOLDS = (0.07, 0.15, 0.25, 0.35, 0.5, 0.7)
+SEEDS = (0.25, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
 """A lesion's outline is drawn at a low probability, whether it is one is decided by its peak: with a single threshold small
 lesions are either drawn too small or found too often."""
 BY_VOLUME = (Marker.WMH,)

@@ -66,6 +66,7 @@ TRAINING_BURDEN = BurdenSettings(
     epvs_nuclei_per_l=(40.0, 1200.0),
     epvs_white_per_l=(40.0, 700.0),
     cmb_per_l=(15.0, 150.0),
+    old_lesion_share=0.25,
 )
 """Many more small lesions than in patients, so that a patch seldom teaches nothing; thresholds are chosen on usual burdens."""
 CALIBRATION_PATCHES = 120

@@ -68,7 +68,7 @@ class DeformSettings:
     """SD of the displacements at control points (SynthSeg: 4)."""
     elastic_spacing_mm: float = 32.0
     """Distance of the control points."""
-    ventricle_mm: tuple[float, float] = (-0.8, 5.0)
+    ventricle_mm: tuple[float, float] = (-0.8, 6.5)
     """Range by which the ventricles' walls move outwards: ageing."""
     sulcus_mm: tuple[float, float] = (-0.2, 0.9)
     """Range by which sulci widen at the cost of cortex."""

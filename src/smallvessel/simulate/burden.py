@@ -26,11 +26,16 @@ class BurdenSettings:
     """Range, log-uniform, of the density of EPVS per litre of cerebral white matter."""
     cmb_per_l: tuple[float, float] = (1.0, 45.0)
     """Range, log-uniform, of the density of CMB per litre of brain."""
+    old_lesion_share: float = 0.15
+    """Share of brains with an old infarct or haemorrhage, which is no marker; as many again of these have a second one. Own choice."""
 
 
 @dataclass(frozen=True)
 class Burden:
-    """One brain's disease: mean rim thickness in mm and densities per litre; 0 where there is none."""
+    """One brain's disease: mean rim thickness in mm and densities per litre; 0 where there is none.
+
+    ``old_lesions`` is a number: infarcts and haemorrhages, which are no markers.
+    """
 
     rim_mm: float
     deep_wmh_per_l: float
@@ -38,6 +43,7 @@ class Burden:
     epvs_nuclei_per_l: float
     epvs_white_per_l: float
     cmb_per_l: float
+    old_lesions: int = 0
 
 
 def draw_burden(rng: np.random.Generator, settings: BurdenSettings = BurdenSettings()) -> Burden:
@@ -56,4 +62,5 @@ def draw_burden(rng: np.random.Generator, settings: BurdenSettings = BurdenSetti
         epvs_nuclei_per_l=0.0 if none[2] else part(settings.epvs_nuclei_per_l),
         epvs_white_per_l=0.0 if none[2] else part(settings.epvs_white_per_l),
         cmb_per_l=0.0 if none[3] else part(settings.cmb_per_l),
+        old_lesions=int((rng.random(2) < settings.old_lesion_share).cumprod().sum()),
     )

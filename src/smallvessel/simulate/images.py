@@ -13,7 +13,7 @@ from scipy import ndimage
 from ..markers import MARKERS, Marker, Sequence
 from ..structures import Structure
 from .acquisition import Protocol, Sampling, apply_axes
-from .lesions import LesionMaps
+from .lesion_maps import LesionMaps
 from .sequences import Contrast
 
 
@@ -36,8 +36,11 @@ class Appearance:
     uneven_alone : mapping of Sequence to float
         SD of the part that each sequence has for itself. If only WMH made T1w uneven, the network would believe T1w too much: on two real
         scans with thick slices it painted half less once T1w was replaced by its structures' means.
+    cavity_fluid : float
+        Share of fluid in a lacune's core; the rest is white matter. A network that knew only cavities full of fluid found half of those
+        that had been implanted into real images with .6 of its signal. Own choice.
     cavity_fill : float
-        Share of white matter signal in a lacune's core on FLAIR: incomplete suppression and partial volume.
+        White matter signal that is added to the core on FLAIR alone: incomplete suppression.
     space_fluid : float
         Share of CSF signal in a perivascular space; the rest is white matter.
     black_hole : float
@@ -50,6 +53,7 @@ class Appearance:
     faint: Mapping[Sequence, float]
     uneven: Mapping[Sequence, float]
     uneven_alone: Mapping[Sequence, float]
+    cavity_fluid: float
     cavity_fill: float
     space_fluid: float
     black_hole: float
@@ -85,6 +89,7 @@ def draw_appearance(rng: np.random.Generator) -> Appearance:
             Sequence.SWI: uneven * float(rng.uniform(0.0, 0.6)),
         },
         uneven_alone={sequence: float(rng.uniform(0, most)) for sequence, most in UNEVEN_ALONE.items()},
+        cavity_fluid=float(rng.uniform(0.5, 1.0)),
         cavity_fill=float(rng.beta(1.0, 3.0) * 0.7),
         space_fluid=float(rng.uniform(0.55, 1.0)),
         black_hole=float(rng.uniform(0.15, 0.5)),
@@ -116,7 +121,7 @@ def render_signal(
         signal = signal * (1 - appearance.black_hole * to_tensor(maps.black_hole))
     fluid = float(contrast.signal[Structure.LATERAL_VENTRICLE])
     white = float(contrast.signal[Structure.WHITE_MATTER])
-    core = fluid + (appearance.cavity_fill * white if sequence is Sequence.FLAIR else 0.0)
+    core = _cavity_signal(contrast, appearance)
     pocket = to_tensor(maps.pocket)
     signal = signal * (1 - pocket) + float(contrast.signal[Structure.CSF]) * pocket
     lacune, space = to_tensor(maps.fraction[Marker.LACUNE]), to_tensor(maps.fraction[Marker.EPVS])
@@ -140,9 +145,10 @@ FAINT_SHARE = 0.65
 """A lesion with less than this share of the least visible contrast is background, between the two it is ignored."""
 OUTLINE = {marker: 0.5 for marker in Marker} | {Marker.WMH: 0.35}
 """Share of a lesion's own peak at which its outline is drawn. Lower for WMH, which are drawn as far as they look bright."""
-LEAST_WMH_MM = 3
-"""Extent below which a bright spot is not drawn as a WMH: what a voxel-by-voxel cut leaves of faint lesions is specks that no person would
-mark. Readers of multiple sclerosis take 3 mm along the long axis (Filippi 2019, 10.1093/brain/awz144); for SVD there is no such rule."""
+LEAST_MM = {Marker.WMH: 3, Marker.LACUNE: 3}
+"""Extent below which a spot is not drawn. WMH: what a voxel-by-voxel cut leaves of faint lesions is specks that no person would
+mark. Readers of multiple sclerosis take 3 mm along the long axis (Filippi 2019, 10.1093/brain/awz144); for SVD there is no such rule.
+Lacunes have at least 3 mm (STRIVE-2, 10.1016/S1474-4422(23)00131-X)."""
 SEEN_ON = {Marker.LACUNE: (Sequence.FLAIR, Sequence.T1W, Sequence.T2W)}
 """A cavity that is as bright as white matter on FLAIR is still plain to see on T1w or T2w. Other markers are seen where they are rated."""
 BRAIN_MIX = {Structure.WHITE_MATTER: 0.4, Structure.CORTEX: 0.45, Structure.LATERAL_VENTRICLE: 0.15}
@@ -163,8 +169,8 @@ def rate_lesions(
 ) -> tuple[torch.Tensor, torch.Tensor] | None:
     """What a rater would draw on an acquired session: the lesion through the slice profile, cut at a share of its own peak.
 
-    A WMH is drawn voxel by voxel as far as it looks bright, and what is then shorter than ``LEAST_WMH_MM`` is not drawn; of the other
-    markers all of a lesion that can be seen at its peak.
+    A WMH is drawn voxel by voxel as far as it looks bright, and of the other markers all of a lesion that can be
+    seen at its peak. What is then shorter than ``LEAST_MM`` is not drawn.
 
     Returns
     -------
@@ -191,17 +197,19 @@ def rate_lesions(
     inside = (share > OUTLINE[marker] * _local_maximum(share, 5)) & (share > 0.08)
     if marker is Marker.WMH:
         bright = inside & (seen > 1)
-        label = _leave_out_specks(bright)
+        label = _leave_out_specks(bright, LEAST_MM[marker])
         return label, (share > 0.15) & ~label & (seen > FAINT_SHARE) | bright & ~label
     seen_peak = _local_maximum(seen, 3)
-    return inside & (seen_peak > 1), (share > 0.15) & (seen_peak <= 1) & (seen_peak > FAINT_SHARE)
+    drawn = inside & (seen_peak > 1)
+    label = _leave_out_specks(drawn, LEAST_MM[marker]) if marker in LEAST_MM else drawn
+    return label, (share > 0.15) & (seen_peak <= 1) & (seen_peak > FAINT_SHARE) | drawn & ~label
 
 
-def _leave_out_specks(drawn: torch.Tensor) -> torch.Tensor:
-    """Only the lesions whose extent along one axis reaches ``LEAST_WMH_MM``, on a grid of 1 mm."""
+def _leave_out_specks(drawn: torch.Tensor, least_mm: int) -> torch.Tensor:
+    """Only the lesions whose extent along one axis reaches ``least_mm``, on a grid of 1 mm."""
     parts, count = ndimage.label(drawn.cpu().numpy(), np.ones((3, 3, 3)))
     extent_mm = [max(part.stop - part.start for part in box) for box in ndimage.find_objects(parts)]
-    large = np.array([False, *(extent >= LEAST_WMH_MM for extent in extent_mm)])
+    large = np.array([False, *(extent >= least_mm for extent in extent_mm)])
     return torch.from_numpy(large[parts]).to(drawn.device) if count else drawn
 
 
@@ -241,11 +249,19 @@ def lesion_contrast(marker: Marker, contrast: Contrast, appearance: Appearance) 
     fluid = float(contrast.signal[Structure.LATERAL_VENTRICLE])
     white = float(contrast.signal[Structure.WHITE_MATTER])
     if marker is Marker.LACUNE:
-        core = fluid + (appearance.cavity_fill * white if contrast.sequence is Sequence.FLAIR else 0.0)
-        return abs(core - white) / white
+        return abs(_cavity_signal(contrast, appearance) - white) / white
     if marker is Marker.EPVS:
         return abs(appearance.space_fluid * (fluid - white)) / white
     return appearance.cmb_loss
+
+
+def _cavity_signal(contrast: Contrast, appearance: Appearance) -> float:
+    """Signal in the core of a lacune."""
+    white = float(contrast.signal[Structure.WHITE_MATTER])
+    fluid = float(contrast.signal[Structure.LATERAL_VENTRICLE])
+    if contrast.sequence is Sequence.FLAIR:
+        fluid += appearance.cavity_fill * white
+    return appearance.cavity_fluid * fluid + (1 - appearance.cavity_fluid) * white
 
 
 def rated_sequence(marker: Marker, present: Mapping[Sequence, object]) -> Sequence | None:

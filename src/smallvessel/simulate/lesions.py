@@ -6,8 +6,6 @@ functions fill a whole brain or a patch of one: numbers follow from densities pe
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -29,12 +27,24 @@ from .forms import (
     stamp_tube,
     unit_vector,
 )
+from .lesion_maps import LesionMaps, is_fluid
+from .pathology import draw_old_lesions
 
 LACUNE_MM = (3.0, 15.0)
 """Diameter of lacunes (STRIVE-2, 10.1016/S1474-4422(23)00131-X)."""
+LACUNE_MEDIAN_MM, LACUNE_LOG_SD = 5.5, 0.5
+"""Of the lognormal from which diameters are drawn: one in nine above 10 mm. Own choice; with 5.2 and .4, of which room left hardly any
+above 10 mm, a network found lacunes of 12 mm in real images less often than those of 8 mm."""
+LACUNE_SITES = 12
+"""Places among which a lacune takes the first that has room for it."""
 LACUNE_WALL_MM = 2.0
 """Least distance of a lacune's ellipsoid from the voxels of a ventricle or sulcus: a cavity that opens into them is no lacune to a rater,
 since nobody could tell it from them. Own choice; rough walls and half a voxel's shift leave about 1 mm of tissue."""
+
+CMB_MM = (2.0, 10.0)
+"""Diameter of CMB (STRIVE-2)."""
+CMB_MEDIAN_MM, CMB_LOG_SD = 4.0, 0.45
+"""Of the lognormal from which diameters are drawn: one in sixteen above 8 mm. Own choice."""
 
 TURNED_ABOUT = {Sequence.FLAIR: (0,), Sequence.T1W: (0, 1, 2), Sequence.T2W: (2,), Sequence.SWI: (1,)}
 """Axes along which the unevenness is turned to serve as a sequence's own: elsewhere the same field is as good as another one."""
@@ -50,49 +60,6 @@ and with whole voxels of CSF between them the cortex of simulated FLAIRs had .80
 to 1.14 (T2w 1.18 to 1.84 and 1.19 to 1.33; ten and nine sessions)."""
 LARGEST_DEEP_WMH_MM = 9.0
 """Largest mean radius of one deep WMH; larger ones come from several that meet."""
-
-
-@dataclass
-class LesionMaps:
-    """Fractions per voxel, shape (x, y, z) each, while a brain is being drawn.
-
-    Attributes
-    ----------
-    fraction : dict of Marker to ndarray
-        Share of the voxel that is lesion.
-    strength : ndarray
-        How bright a WMH is, 0 to 1 of the session's full contrast.
-    black_hole : ndarray
-        Share of a WMH that is T1-dark without being a cavity.
-    rim : ndarray
-        Gliosis around lacunes: bright on FLAIR, labelled neither lesion nor background.
-    faint : ndarray
-        Diffuse change that no rater draws: tracts with little myelin, dirty white matter, the ependymal lining.
-    dark : ndarray
-        On SWI: veins, mineral, calcification. Never labelled.
-    uneven : ndarray
-        How tissue differs from place to place without any disease, SD about 1.
-    uneven_alone : dict of Sequence to ndarray
-        The same, for one sequence only.
-    touching : ndarray
-        Share of cortex in voxels of CSF, in sulci too narrow for the label map.
-    pocket : ndarray
-        Share of CSF in voxels of cortex: bottoms of sulci, insular pockets and the spaces around vessels on the brain's surface, which are
-        taken for perivascular spaces or lacunes. Never labelled.
-    """
-
-    fraction: dict[Marker, FloatMap]
-    strength: FloatMap
-    black_hole: FloatMap
-    rim: FloatMap
-    faint: FloatMap
-    dark: FloatMap
-    halo: FloatMap
-    uneven: FloatMap
-    uneven_alone: dict[Sequence, FloatMap]
-    touching: FloatMap
-    pocket: FloatMap
-    counts: dict[Marker, int] = field(default_factory=dict)
 
 
 def _draw_wmh(maps: LesionMaps, brain: BrainMaps, burden: Burden, rng: np.random.Generator) -> None:
@@ -190,10 +157,10 @@ def _draw_lacunes(maps: LesionMaps, brain: BrainMaps, burden: Burden, rng: np.ra
     weight += 0.7 * ((tissues == Structure.BRAINSTEM) & (surface > 2)) + 0.3 * (tissues == Structure.CEREBELLAR_WHITE)
     weight = weight.astype(np.float32)
     fluid = is_fluid(tissues)
-    for at in pick_voxels(weight, draw_count(burden.lacunes_per_l, weight, rng), rng):
-        drawn_mm = float(np.clip(np.exp(rng.normal(np.log(5.2), 0.4)), *LACUNE_MM))
-        room_mm = 2 * (_distance_to_mm(fluid, at, drawn_mm / 2 + LACUNE_WALL_MM) - LACUNE_WALL_MM)
-        diameter = min(drawn_mm, room_mm)
+    number = draw_count(burden.lacunes_per_l, weight, rng)
+    for sites in pick_voxels(weight, number * LACUNE_SITES, rng).reshape(-1, LACUNE_SITES, 3):
+        drawn_mm = float(np.clip(np.exp(rng.normal(np.log(LACUNE_MEDIAN_MM), LACUNE_LOG_SD)), *LACUNE_MM))
+        at, diameter = _find_room(fluid, sites, drawn_mm)
         if diameter < LACUNE_MM[0]:
             continue
         radii = diameter / 2 * np.array([1.0, rng.uniform(0.65, 1), rng.uniform(0.5, 0.95)])
@@ -207,10 +174,16 @@ def _draw_lacunes(maps: LesionMaps, brain: BrainMaps, burden: Burden, rng: np.ra
         maps.counts[Marker.LACUNE] = maps.counts.get(Marker.LACUNE, 0) + 1
 
 
-def is_fluid(tissues: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Ventricles, CSF and everything outside the brain, where no WMH, lacune or perivascular space can be."""
-    inside = (Structure.CSF, Structure.LATERAL_VENTRICLE, Structure.THIRD_VENTRICLE, Structure.FOURTH_VENTRICLE, 0)
-    return np.isin(tissues, inside) | (tissues > Tissue.CHOROID_PLEXUS)
+def _find_room(fluid: NDArray[np.bool_], sites: NDArray[np.int64], drawn_mm: float) -> tuple[NDArray[np.int64], float]:
+    """The first of the places where a lacune of that diameter keeps its wall, or the roomiest; and the diameter that fits there."""
+    best, most_mm = np.zeros(3, np.int64), 0.0
+    for at in sites:
+        room_mm = 2 * (_distance_to_mm(fluid, at, drawn_mm / 2 + LACUNE_WALL_MM) - LACUNE_WALL_MM)
+        if room_mm > most_mm:
+            best, most_mm = at, room_mm
+        if room_mm >= drawn_mm:
+            break
+    return best, most_mm
 
 
 def _distance_to_mm(mask: NDArray[np.bool_], at: NDArray[np.int64], limit_mm: float) -> float:
@@ -283,7 +256,7 @@ def _draw_cmb(maps: LesionMaps, brain: BrainMaps, burden: Burden, rng: np.random
     weight = ((1 - lobar) * 4 * deep + lobar * outer + 0.3 * (tissues == Structure.WHITE_MATTER) + 0.7 * cerebellum).astype(np.float32)
     number = draw_count(burden.cmb_per_l, weight, rng)
     for at in pick_voxels(weight, number, rng):
-        diameter = float(np.clip(np.exp(rng.normal(np.log(4.0), 0.38)), 2.0, 10.0))
+        diameter = float(np.clip(np.exp(rng.normal(np.log(CMB_MEDIAN_MM), CMB_LOG_SD)), *CMB_MM))
         radii = diameter / 2 * np.exp(rng.normal(0, 0.1, 3))
         centre = at + rng.uniform(-0.5, 0.5, 3)
         paint(maps.fraction[Marker.CMB], centre, diameter * 0.7 + 2, ellipsoid(radii, np.eye(3), 0.15, rng, 0.5), 2)
@@ -366,7 +339,8 @@ def draw_lesions(brain: BrainMaps, burden: Burden, rng: np.random.Generator) -> 
     Returns
     -------
     LesionMaps
-        Arrays of the brain's shape. Cavities and spaces replace WMH where they meet; nothing grows into ventricles or CSF.
+        Arrays of the brain's shape. Cavities and spaces replace WMH where they meet; nothing grows into ventricles or CSF. Old infarcts
+        and haemorrhages replace all of them.
     """
     shape = brain.codes.shape
     empty = [np.zeros(shape, np.float32) for _ in range(11)]
@@ -395,4 +369,5 @@ def draw_lesions(brain: BrainMaps, burden: Burden, rng: np.random.Generator) -> 
     maps.fraction[Marker.EPVS] *= 1 - maps.fraction[Marker.LACUNE]
     maps.rim *= 1 - maps.fraction[Marker.LACUNE]
     maps.fraction[Marker.WMH] *= 1 - maps.fraction[Marker.LACUNE]
+    draw_old_lesions(maps, brain, burden.old_lesions, rng)
     return maps

@@ -34,7 +34,7 @@ RELAXATION: dict[int, tuple[float, float, float, float]] = {
     Structure.VENTRAL_DC: (1020, 70, 40, 0.74),
     Structure.CEREBELLAR_WHITE: (880, 72, 48, 0.70),
     Structure.CEREBELLAR_CORTEX: (1350, 90, 55, 0.82),
-    Structure.HIPPOCAMPUS: (1380, 101, 55, 0.82),
+    Structure.HIPPOCAMPUS: (1380, 94, 55, 0.82),
     Structure.AMYGDALA: (1350, 92, 52, 0.82),
     Tissue.CHOROID_PLEXUS: (1700, 115, 50, 0.86),
     Tissue.SOFT_TISSUE: (1200, 45, 28, 0.80),

@@ -19,7 +19,8 @@ from .acquisition import AcquisitionSettings, Protocol, acquire_signal, aim_samp
 from .anatomy import RIGHT_BIT, DeformSettings, Head, brain_box, brain_structure_mask, deform_head, load_head, map_brain
 from .burden import Burden, BurdenSettings, draw_burden
 from .images import Acquired, draw_appearance, rate_lesions, render_signal
-from .lesions import LesionMaps, draw_lesions
+from .lesion_maps import LesionMaps
+from .lesions import draw_lesions
 from .sequences import ContrastSettings, draw_contrast
 
 
