@@ -67,7 +67,7 @@ def evaluate_simulated(folder: Path, out: Path, note: str, subsets: Mapping[str,
     scores, missing = simulated.score_folder(folder, out)
     summaries = simulated.summarise(scores)
     machine = describe_machine()
-    strata = simulated.strata_markdown("By slices and by load", simulated.divide(scores, folder))
+    strata = simulated.strata_markdown("By slices, by load and by other disease", simulated.divide(scores, folder))
     strata += "\n" + simulated.sizes_markdown(scores)
     if subsets:
         fewer = {name: simulated.score_folder(folder, path)[0] for name, path in subsets.items()}

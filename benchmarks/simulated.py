@@ -148,7 +148,9 @@ SLICES_MM = (
 
 
 def divide(scores: Sequence[Score], folder: Path) -> list[tuple[Marker, str, list[Score]]]:
-    """The scores of each marker by the slices of the sequence on which it is rated, and by load (halves of the sessions with lesions)."""
+    """The scores of each marker by the slices of the sequence on which it is rated, by load (halves of the sessions with lesions), and by
+    whether there is an old infarct or haemorrhage.
+    """
     parts = []
     for marker in Marker:
         mine = [score for score in scores if score.marker is marker]
@@ -159,13 +161,21 @@ def divide(scores: Sequence[Score], folder: Path) -> list[tuple[Marker, str, lis
         middle_ml = float(np.median(loads_ml)) if loads_ml else 0.0
         parts.append((marker, f"load up to {middle_ml:.2g} mL", [score for score in mine if 0 < score.reference_ml <= middle_ml]))
         parts.append((marker, f"load above {middle_ml:.2g} mL", [score for score in mine if score.reference_ml > middle_ml]))
+        scarred = {score.session for score in mine if _record(folder, score)["Burden"]["old_lesions"]}
+        parts.append((marker, "with an old infarct or haemorrhage", [score for score in mine if score.session in scarred]))
+        parts.append((marker, "without", [score for score in mine if score.session not in scarred]))
     return [part for part in parts if part[2]]
 
 
 def _slice_mm(folder: Path, score: Score) -> float:
-    protocols = json.loads(record_path(folder, score.session).read_text())["Protocols"]
+    protocols = _record(folder, score)["Protocols"]
     rated = next(sequence for sequence in MARKERS[score.marker].rated_on if sequence in protocols)
     return float(max(protocols[rated]["spacing_mm"]))
+
+
+def _record(folder: Path, score: Score) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads(record_path(folder, score.session).read_text())
+    return record
 
 
 def strata_markdown(title: str, parts: Iterable[tuple[Marker, str, Sequence[Score]]]) -> str:

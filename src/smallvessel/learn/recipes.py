@@ -86,7 +86,8 @@ LIMITS: dict[ModelName, tuple[str, ...]] = {
     ),
     "markers": (
         "Trained on simulated images only. Lacunes, perivascular spaces and microbleeds were never measured on labelled real scans.",
-        "Not trained on infarcts, tumours or haemorrhages: exclude such patients, or their lesions.",
+        "Old infarcts and haemorrhages were simulated, never measured on real scans: look at what is found beside them, or mask them.",
+        "Recent infarcts and haemorrhages, tumours and hydrocephalus were not simulated: exclude such patients, or mask the lesions.",
     ),
 }
 
