@@ -266,7 +266,7 @@ def test_expected_errors_count_what_is_false_missed_and_too_small() -> None:
         return np.broadcast_to(np.log(probability / (1 - probability)), (4, *grid.shape))
 
     table = tabulate(session, forward, {str(marker): 1.0 for marker in Marker})
-    loose = OperatingPoint(Threshold(0.5, 3.0, 0.5), 0.0, 0.0, 0.0, 0.0)
+    loose = OperatingPoint(Threshold(0.5, 3.0, 0.5), 0.0, 0.0, 0.0, 0.0, 0.0)
     errors = expect_errors([table] * 30, {Marker.EPVS: loose})[Marker.EPVS]
     assert errors.sessions == 30
     assert errors.missed == pytest.approx(30 / (30 + 15), abs=0.01)
