@@ -27,7 +27,7 @@ class BurdenSettings:
     cmb_per_l: tuple[float, float] = (1.0, 45.0)
     """Range, log-uniform, of the density of CMB per litre of brain."""
     old_lesion_share: float = 0.15
-    """Share of brains with an old infarct or haemorrhage, which is no marker; as many again of these have a second one. Own choice."""
+    """Share of brains with an old infarct or haemorrhage, which is no marker; of these the same share has two. Own choice."""
 
 
 @dataclass(frozen=True)
