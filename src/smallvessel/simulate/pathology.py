@@ -15,7 +15,7 @@ from .lesion_maps import LesionMaps, is_fluid
 CORTICAL_RADIUS_MM = (7.0, 28.0)
 """Range, log-uniform, of the mean radius of an infarct that includes cortex. Own choice: from a branch to a third of a territory."""
 DEEP_RADIUS_MM = (9.0, 18.0)
-"""The same for an infarct of the deep nuclei: its cavity is longer than a lacune may be (15 mm, STRIVE-2,
+"""The same for an infarct of the deep nuclei: with its scar it is longer than a lacune may be (15 mm, STRIVE-2,
 10.1016/S1474-4422(23)00131-X)."""
 HAEMORRHAGE_MM = (8.0, 26.0)
 """The same for half the length of an old haemorrhage, a slit or a ball: larger than a microbleed may be (10 mm)."""
