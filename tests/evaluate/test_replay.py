@@ -40,7 +40,7 @@ def test_the_patients_have_the_studys_shape_and_stay_the_same() -> None:
 def test_burdens_reach_from_none_to_the_end_of_their_ranges() -> None:
     burdens = [replay_study.draw_burden(patient) for patient in replay_study.plan_patients(105, 58)]
     ranges = BurdenSettings()
-    assert not any(burden.old_lesions for burden in burdens), "the study left out patients with other disease"
+    assert not any(burden.old_lesions for burden in burdens), "the replay draws the four markers alone"
     for part in fields(burdens[0]):
         if part.name == "old_lesions":
             continue

@@ -37,7 +37,8 @@ AS_GOOD = 0.01
 decimal would be paid with dozens of false lesions. Own choice."""
 F1_AS_GOOD = 0.02
 """And among these, points whose F1 differ by less are equal too: the one that paints least in brains without any is taken. Without this the
-outline lay anywhere on a curve that is flat from .15 to .5, and twice as much was painted in brains without WMH. Own choice."""
+outline lay anywhere on a curve that is flat from .15 to .5, and twice as much was painted in brains without WMH. Own choice, made after
+the point without this rule had been seen on real scans (docs/models/history.md, round 13)."""
 WORTH_AS_GOOD = 0.03
 """Products of Dice and F1 that differ by less than this share are equal on so few sessions: the point with the fewest false lesions is
 taken. Own choice: of the perivascular spaces below 8 mm3 that the best point adds on real scans half are nothing (round 13)."""

@@ -28,9 +28,12 @@ class LesionMaps:
     rim : ndarray
         Gliosis around lacunes: bright on FLAIR, labelled neither lesion nor background.
     faint : ndarray
-        Diffuse change that no rater draws: tracts with little myelin, dirty white matter, the ependymal lining.
+        Diffuse change that no rater draws: tracts with little myelin, dirty white matter, the ependymal lining; and the gliosis of old
+        infarcts and haemorrhages, up to 2.
     dark : ndarray
-        On SWI: veins, mineral, calcification. Never labelled.
+        On SWI: veins, mineral, calcification, iron of old haemorrhages. Never labelled.
+    halo : ndarray
+        On SWI: the bright lobes above and below a microbleed.
     uneven : ndarray
         How tissue differs from place to place without any disease, SD about 1.
     uneven_alone : dict of Sequence to ndarray
@@ -39,7 +42,7 @@ class LesionMaps:
         Share of cortex in voxels of CSF, in sulci too narrow for the label map.
     pocket : ndarray
         Share of CSF in voxels of cortex: bottoms of sulci, insular pockets and the spaces around vessels on the brain's surface, which are
-        taken for perivascular spaces or lacunes. Never labelled.
+        taken for perivascular spaces or lacunes; and the cavities of old infarcts and haemorrhages, in any tissue. Never labelled.
     """
 
     fraction: dict[Marker, FloatMap]
