@@ -152,8 +152,6 @@ class Prepared:
 
 CONFIDENCE_CLIP = 1e-4
 """Confidences are kept this far from 0 and 1 where their logit is taken."""
-VOLUME_OFFSET_ML = 0.01
-"""Added to volumes before their logarithm is taken: none at all is then a number too."""
 
 
 @dataclass(frozen=True)
@@ -164,19 +162,26 @@ class ExpectedErrors:
     ----------
     offset, slope : float
         A lesion of confidence c is one with probability 1 / (1 + exp(-(offset + slope * log(c / (1 - c))))).
-    missed : float
-        True lesions that were not found, per lesion found.
-    log_bias, log_sd : float
-        Mean and SD of log((true + c) / (measured + c)) of the volume, c = 0.01 mL, over the sessions with lesions of which some were found.
+    missed_base, missed_rate : float
+        Mean number of true lesions that were not found: base + rate * number of found ones expected to be true.
+    missed_dispersion : float
+        The variance of that number is mean + dispersion * mean²: 0 is a Poisson distribution.
+    root_bias, root_sd : float
+        Mean and SD of √true − √measured volume, in √mL.
+    largest_ml : float
+        The largest measured volume among these: beyond it the spread grows with the volume.
     sessions : int
         How many those were; a session with all its sequences and with fewer counts twice.
     """
 
     offset: float
     slope: float
-    missed: float
-    log_bias: float
-    log_sd: float
+    missed_base: float
+    missed_rate: float
+    missed_dispersion: float
+    root_bias: float
+    root_sd: float
+    largest_ml: float
     sessions: int
 
 

@@ -29,6 +29,7 @@ from smallvessel.learn.calibrate import (  # noqa: E402
     calibrate,
     choose_points,
     expect_errors,
+    fit_missed,
     tabulate,
 )
 from smallvessel.learn.curves import draw_curves  # noqa: E402
@@ -298,11 +299,24 @@ def test_expected_errors_count_what_is_false_missed_and_too_small() -> None:
     loose = OperatingPoint(Threshold(0.5, 3.0, 0.5), 0.0, 0.0, 0.0, 0.0, 0.0)
     errors = expect_errors([table] * 30, {Marker.EPVS: loose})[Marker.EPVS]
     assert errors.sessions == 30
-    assert errors.missed == pytest.approx(30 / (30 + 15), abs=0.01)
-    assert errors.log_bias == pytest.approx(np.log(truth.sum() / (found.sum() + false.sum())), abs=0.02)
+    expected = sum(1 / (1 + np.exp(-(errors.offset + errors.slope * np.log(c / (1 - c))))) for c in (0.97, 0.6))
+    assert errors.missed_base + errors.missed_rate * expected == pytest.approx(1, abs=0.05), "one missed in every session"
+    true_ml, measured_ml = (float(mask.sum()) * grid.voxel_volume_mm3 / 1000 for mask in (truth, found | false))
+    assert errors.root_bias == pytest.approx(np.sqrt(true_ml) - np.sqrt(measured_ml), abs=0.005)
+    assert errors.root_sd == 0.0
+    assert errors.largest_ml == pytest.approx(measured_ml, abs=0.001)
     sure, doubtful = (errors.offset + errors.slope * np.log(c / (1 - c)) for c in (0.97, 0.6))
     assert sure > 2 > 0 > doubtful
     assert expect_errors([table] * 4, {Marker.EPVS: loose}) == {}, "too few to tell"
+
+
+def test_missed_lesions_are_fitted_with_their_spread() -> None:
+    rng = np.random.default_rng(5)
+    expected = rng.uniform(0, 30, 4000)
+    for dispersion in (0.05, 1.5):
+        mean = 4 + 0.5 * expected
+        missed = rng.negative_binomial(1 / dispersion, 1 / (1 + dispersion * mean))
+        assert fit_missed(missed, expected) == pytest.approx((4, 0.5, dispersion), rel=0.2)
 
 
 def test_points_cannot_be_chosen_without_lesions() -> None:

@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from smallvessel.measure.uncertainty import count_chances, count_range, grade_chances, lesion_chances, volume_range_ml
-from smallvessel.records import VOLUME_OFFSET_ML, ExpectedErrors
+from smallvessel.records import ExpectedErrors
 
-HONEST = ExpectedErrors(offset=0.0, slope=1.0, missed=0.0, log_bias=0.0, log_sd=0.2, sessions=1000)
+HONEST = ExpectedErrors(
+    offset=0.0,
+    slope=1.0,
+    missed_base=0.0,
+    missed_rate=0.0,
+    missed_dispersion=0.0,
+    root_bias=0.0,
+    root_sd=0.2,
+    largest_ml=50.0,
+    sessions=1000,
+)
 CONFIDENCES = st.lists(st.floats(0, 1), max_size=30)
 
 
 def test_an_honest_confidence_is_the_lesions_probability() -> None:
     assert lesion_chances([0.3, 0.9], HONEST) == pytest.approx([0.3, 0.9])
-    doubted = ExpectedErrors(-1.0, 1.0, 0.0, 0.0, 0.2, 10)
+    doubted = replace(HONEST, offset=-1.0)
     assert (lesion_chances([0.3, 0.9], doubted) < [0.3, 0.9]).all()
 
 
@@ -30,17 +42,36 @@ def test_numbers_of_equal_lesions_are_binomial() -> None:
 
 
 def test_what_is_missed_raises_the_number_even_where_none_was_found() -> None:
-    missing = ExpectedErrors(0.0, 1.0, 0.5, 0.0, 0.2, 10)
+    missing = replace(HONEST, missed_base=0.25, missed_rate=0.5)
     none = count_chances([], missing)
     assert none[0] == pytest.approx(math.exp(-0.25))
     sure = count_chances([1.0] * 10, missing)
-    assert float(sure @ np.arange(sure.size)) == pytest.approx(10 + 0.5 * 10.5, abs=0.05)
+    assert float(sure @ np.arange(sure.size)) == pytest.approx(10 + 0.25 + 0.5 * 10, abs=0.05)
     assert count_range(sure)[0] >= 9
 
 
-@given(CONFIDENCES, st.floats(0, 2))
-def test_chances_add_up_and_one_lesion_more_never_lowers_the_range(confidences: list[float], missed: float) -> None:
-    errors = ExpectedErrors(-0.3, 0.8, missed, 0.0, 0.2, 10)
+def test_missed_lesions_spread_more_than_poisson() -> None:
+    # one of mean 4 and dispersion 1 is geometric: chance p (1 - p)^k with p = 1 / (1 + 4)
+    chances = count_chances([], replace(HONEST, missed_base=4.0, missed_dispersion=1.0))
+    assert chances[:4] == pytest.approx([0.2, 0.2 * 0.8, 0.2 * 0.8**2, 0.2 * 0.8**3], rel=1e-6)
+    assert chances.sum() == pytest.approx(1)
+
+
+def test_parts_share_out_what_is_missed() -> None:
+    missing = replace(HONEST, missed_base=2.0, missed_rate=0.5)
+    confidence, part_of = [1.0] * 6, np.array([0, 0, 0, 0, 0, 1])
+
+    def mean(chances: NDArray[np.float64]) -> float:
+        return float(chances @ np.arange(chances.size))
+
+    means = [mean(count_chances(confidence, missing, list(part_of == part), parts=3)) for part in range(3)]
+    assert means[0] > means[1] > means[2] > 0
+    assert sum(means) == pytest.approx(mean(count_chances(confidence, missing)), rel=1e-3)
+
+
+@given(CONFIDENCES, st.floats(0, 2), st.floats(0, 3))
+def test_chances_add_up_and_one_lesion_more_never_lowers_the_range(confidences: list[float], missed: float, dispersion: float) -> None:
+    errors = replace(HONEST, offset=-0.3, slope=0.8, missed_base=missed, missed_rate=missed, missed_dispersion=dispersion)
     chances, more = count_chances(confidences, errors), count_chances([*confidences, 0.7], errors)
     assert chances.sum() == pytest.approx(1)
     (low, high), (low_more, high_more) = count_range(chances), count_range(more)
@@ -49,13 +80,20 @@ def test_chances_add_up_and_one_lesion_more_never_lowers_the_range(confidences: 
     assert high <= high_more
 
 
-def test_the_volumes_range_is_log_normal() -> None:
-    low, high = volume_range_ml(10.0, HONEST)
-    assert low == pytest.approx((10 + VOLUME_OFFSET_ML) * math.exp(-1.96 * 0.2) - VOLUME_OFFSET_ML, rel=0.01)
-    assert high == pytest.approx((10 + VOLUME_OFFSET_ML) * math.exp(1.96 * 0.2) - VOLUME_OFFSET_ML, rel=0.01)
-    few = ExpectedErrors(0.0, 1.0, 0.0, 0.0, 0.2, 5)
-    assert volume_range_ml(10.0, few)[1] > high
+def test_the_volumes_range_is_normal_on_the_roots_scale() -> None:
+    low, high = volume_range_ml(9.0, HONEST)
+    assert low == pytest.approx((3 - 1.96 * 0.2) ** 2, rel=0.01)
+    assert high == pytest.approx((3 + 1.96 * 0.2) ** 2, rel=0.01)
+    assert volume_range_ml(9.0, replace(HONEST, sessions=5))[1] > high
     assert volume_range_ml(0.0, HONEST)[0] == 0.0
+    assert volume_range_ml(0.0, HONEST)[1] == pytest.approx((1.96 * 0.2) ** 2, rel=0.01)
+
+
+def test_beyond_the_largest_volume_seen_the_relative_spread_stays() -> None:
+    seen, twice = volume_range_ml(50.0, HONEST), volume_range_ml(100.0, HONEST)
+    assert twice == pytest.approx((2 * seen[0], 2 * seen[1]))
+    nothing_seen = volume_range_ml(9.0, replace(HONEST, largest_ml=0.0))
+    assert nothing_seen == pytest.approx(volume_range_ml(9.0, HONEST))
 
 
 def test_grades_share_the_numbers_chances() -> None:

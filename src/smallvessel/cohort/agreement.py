@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from ..evaluate import Estimate, icc_agreement, pearson, spearman
 from ..markers import MARKERS, Marker
-from ..records import VOLUME_OFFSET_ML, NotAssessed
+from ..records import NotAssessed
 from . import plots
 from .results import Cell, Column, Figure, ResultTable, Section, describe_holm, name_computed, with_holm
-from .statistics import BlandAltman, bland_altman, correlation_p, spearman_p
+from .statistics import VOLUME_OFFSET_ML, BlandAltman, bland_altman, correlation_p, spearman_p
 from .table import Cohort, Numbers
 
 TITLE = "Agreement of volumes and counts"

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..markers import MARKERS, Marker
-from ..records import VOLUME_OFFSET_ML, NotAssessed
-from .statistics import bland_altman, split
+from ..records import NotAssessed
+from .statistics import VOLUME_OFFSET_ML, bland_altman, split
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

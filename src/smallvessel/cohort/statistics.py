@@ -29,6 +29,8 @@ LEAST_FOR_NORMAL = 10
 """Below it the normal approximation of a trend says too little. Own choice."""
 EXACT_UP_TO = 8
 """Subjects whose permutations are all counted."""
+VOLUME_OFFSET_ML = 0.01
+"""Added to volumes before their logarithm is taken: none at all is then a number too."""
 NEEDED = ("statsmodels", "matplotlib")
 
 

@@ -6,6 +6,7 @@ pipeline, with its registration, its anatomy and its rules of plausibility: what
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,11 +14,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import optimize
-from scipy.special import logit
+from scipy.special import expit, logit
+from scipy.stats import nbinom
 
 from ..errors import InputError
 from ..markers import MARKERS, Marker
-from ..records import CONFIDENCE_CLIP, VOLUME_OFFSET_ML, ExpectedErrors, Prepared
+from ..records import CONFIDENCE_CLIP, ExpectedErrors, Prepared
 from ..segment.predict import Forward, assessable, predict_probabilities
 from ..segment.refine import Refined, Threshold, refine_markers
 from ..shapes import component_boxes, label_components
@@ -48,7 +50,9 @@ brains that would get no false lesion, if these fell at random (Poisson). Counte
 in sixteen, that share was chance: it led to a point (round 11) at which half of the lacunes were missed."""
 LEAST_VOLUMES_MM3 = (3.0, 5.0, 8.0, 12.0)
 LEAST_FOUND = 5
-"""Fewer sessions say nothing about the spread of a volume's error. Own choice."""
+"""Fewer sessions with lesions found say nothing about the spread of a volume's error. Own choice."""
+LEAST_MISSED, MOST_MISSED = 1e-3, 1e2
+"""Within these the missed lesions' base, rate and dispersion are looked for."""
 
 Patch = tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]
 """Logits, labels and known voxels of one patch."""
@@ -220,34 +224,49 @@ def expect_errors(tables: Iterable[Table], points: Mapping[Marker, OperatingPoin
 
 
 def _expect_errors(sessions: Sequence[Observed], limit: Threshold) -> ExpectedErrors | None:
-    confidence, genuine, ratios = [], [], []
-    good, not_counted = 0, 0
+    confidence, genuine, missed, true_ml, measured_ml = [], [], [], [], []
     for one in sessions:
         kept = (one.volume_mm3 >= limit.min_volume_mm3 - 1e-6) & (one.peak >= limit.seed_probability)
-        right = one.shared[kept] > 0
         confidence.append(one.confidence[kept])
-        genuine.append(right)
-        good += int(right.sum())
-        not_counted += max(one.true_lesions - int(right.sum()), 0)
-        true_ml, measured_ml = one.true_voxels * one.voxel_ml, float(one.voxels[kept].sum()) * one.voxel_ml
-        if true_ml > 0 and measured_ml > 0:
-            ratios.append(np.log((true_ml + VOLUME_OFFSET_ML) / (measured_ml + VOLUME_OFFSET_ML)))
-    if len(ratios) < LEAST_FOUND:
+        genuine.append(one.shared[kept] > 0)
+        missed.append(max(one.true_lesions - int(genuine[-1].sum()), 0))
+        true_ml.append(one.true_voxels * one.voxel_ml)
+        measured_ml.append(float(one.voxels[kept].sum()) * one.voxel_ml)
+    roots = np.sqrt(true_ml) - np.sqrt(measured_ml)
+    if np.count_nonzero((np.array(true_ml) > 0) & (np.array(measured_ml) > 0)) < LEAST_FOUND:
         return None
     offset, slope = _fit_lesions(np.concatenate(confidence), np.concatenate(genuine))
+    expected = np.array([float(expit(offset + slope * _logits(values)).sum()) for values in confidence])
+    base, rate, dispersion = fit_missed(np.array(missed), expected)
     return ExpectedErrors(
         offset=round(offset, 3),
         slope=round(slope, 3),
-        missed=round(not_counted / (good + 0.5 * len(sessions)), 3),
-        log_bias=round(float(np.mean(ratios)), 3),
-        log_sd=round(float(np.std(ratios, ddof=1)), 3),
-        sessions=len(ratios),
+        missed_base=round(base, 3),
+        missed_rate=round(rate, 3),
+        missed_dispersion=round(dispersion, 3),
+        root_bias=round(float(np.mean(roots)), 3),
+        root_sd=round(float(np.std(roots, ddof=1)), 3),
+        largest_ml=round(max(measured_ml), 3),
+        sessions=len(sessions),
     )
+
+
+def fit_missed(missed: NDArray[np.int64], expected: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Negative binomial regression of the number of missed lesions, with mean base + rate * expected, by maximum likelihood."""
+
+    def loss(parameters: NDArray[np.float64]) -> float:
+        base, rate, dispersion = np.exp(parameters)
+        mean = base + rate * expected
+        return float(-nbinom.logpmf(missed, 1 / dispersion, 1 / (1 + dispersion * mean)).sum())
+
+    best = optimize.minimize(loss, np.log([0.5, 0.5, 0.5]), method="L-BFGS-B", bounds=[(math.log(LEAST_MISSED), math.log(MOST_MISSED))] * 3)
+    base, rate, dispersion = np.exp(best.x)
+    return float(base), float(rate), float(dispersion)
 
 
 def _fit_lesions(confidence: NDArray[np.float64], genuine: NDArray[np.bool_]) -> tuple[float, float]:
     """Logistic regression of being a lesion on the confidence's logit, drawn towards believing the confidence as it is."""
-    z = logit(np.clip(confidence, CONFIDENCE_CLIP, 1 - CONFIDENCE_CLIP))
+    z = _logits(confidence)
 
     def loss(parameters: NDArray[np.float64]) -> float:
         scaled = parameters[0] + parameters[1] * z
@@ -255,6 +274,10 @@ def _fit_lesions(confidence: NDArray[np.float64], genuine: NDArray[np.bool_]) ->
 
     best = optimize.minimize(loss, np.array([0.0, 1.0]), method="L-BFGS-B", bounds=[(-10, 10), (0.05, 5)])
     return float(best.x[0]), float(best.x[1])
+
+
+def _logits(confidence: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(logit(np.clip(confidence, CONFIDENCE_CLIP, 1 - CONFIDENCE_CLIP)))
 
 
 def _gather(tables: Iterable[Table]) -> dict[tuple[Marker, float], list[Observed]]:

@@ -149,12 +149,16 @@ def _gather_evidence(
         for region in EPVS_REGIONS:
             slab = worst_slab[region] = find_worst_slab(spaces.labels, mine, region, slice_mm)
             if spaces.errors is not None:
-                slab_chances[region] = count_chances([spaces.confidence[label - 1] for label in slab.labels], spaces.errors)
+                inside = [label in slab.labels for label in range(1, len(spaces.confidence) + 1)]
+                slab_chances[region] = count_chances(spaces.confidence, spaces.errors, inside, len(EPVS_REGIONS))
     chances: dict[tuple[Marker, str], NDArray[np.float64]] = {}
     for marker in (Marker.LACUNE, Marker.CMB):
         found = segmentation.markers[marker]
         if isinstance(found, MarkerMap) and found.errors is not None:
-            for region in ("", *region_names(marker)):
-                of = [one.confidence for one in lesions if one.marker is marker and region in ("", one.region)]
-                chances[marker, region] = count_chances(of, found.errors)
+            mine = [one for one in lesions if one.marker is marker]
+            confidence, regions = [one.confidence for one in mine], region_names(marker)
+            chances[marker, ""] = count_chances(confidence, found.errors)
+            for region in regions:
+                inside = [one.region == region for one in mine]
+                chances[marker, region] = count_chances(confidence, found.errors, inside, len(regions))
     return Evidence(markers, extent, wmh_regions, worst_slab, slab_chances, chances, tuple(lesions))

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
-from scipy.stats import poisson, t
+from scipy.stats import nbinom, poisson, t
 
-from ..records import CONFIDENCE_CLIP, VOLUME_OFFSET_ML, ExpectedErrors
+from ..records import CONFIDENCE_CLIP, ExpectedErrors
 
 LEVEL = 0.95
 NEGLIGIBLE = 1e-9
+SPREAD = 0.5
+"""Lesions found that are spread over all parts before the missed ones are shared out. Own choice."""
 
 
 def lesion_chances(confidence: Sequence[float], errors: ExpectedErrors) -> NDArray[np.float64]:
@@ -25,20 +28,44 @@ def lesion_chances(confidence: Sequence[float], errors: ExpectedErrors) -> NDArr
     return np.asarray(expit(errors.offset + errors.slope * logit(found)))
 
 
-def count_chances(confidence: Sequence[float], errors: ExpectedErrors) -> NDArray[np.float64]:
-    """Probability of 0, 1, 2, ... true lesions.
+def count_chances(
+    confidence: Sequence[float], errors: ExpectedErrors, inside: Sequence[bool] | None = None, parts: int = 1
+) -> NDArray[np.float64]:
+    """Probability of 0, 1, 2, ... true lesions, in the whole brain or in a part of it.
 
-    Those found are true or not independently of each other (Poisson binomial); those missed follow a Poisson distribution with the
-    validation sessions' rate per lesion found, half a lesion added so that some may be missed where none was found.
+    Those found are true or not independently of each other (Poisson binomial). Those missed follow a negative binomial distribution, for
+    their rate differs between patients; a part gets its share of them by the lesions found in it, of which half a one is spread over
+    all parts, so that some may be missed where none was found. A share of a negative binomial number keeps its dispersion (it
+    is a Poisson number whose rate follows a gamma distribution).
+
+    Parameters
+    ----------
+    confidence : sequence of float
+        Of all lesions found.
+    errors : ExpectedErrors
+    inside : sequence of bool, optional
+        Which of them lie in the part; without it, all.
+    parts : int
+        Into how many the brain is divided.
     """
-    chances = lesion_chances(confidence, errors)
+    everywhere = lesion_chances(confidence, errors)
+    here = everywhere if inside is None else everywhere[np.asarray(inside, bool)]
     found = np.ones(1)
-    for chance in chances:
+    for chance in here:
         found = np.convolve(found, [1 - chance, chance])
-    expected = errors.missed * (float(chances.sum()) + 0.5)
-    missed = poisson.pmf(np.arange(int(expected + 10 * math.sqrt(expected + 1)) + 1), expected)
+    expected = float(everywhere.sum())
+    share = (float(here.sum()) + SPREAD / parts) / (expected + SPREAD)
+    missed = _missed_chances(share * (errors.missed_base + errors.missed_rate * expected), errors.missed_dispersion)
     total = np.convolve(found, missed)
     return np.asarray(total / total.sum())
+
+
+def _missed_chances(mean: float, dispersion: float) -> NDArray[np.float64]:
+    """Probability of 0, 1, 2, ... lesions, up to where hardly any is left."""
+    if mean <= 0:
+        return np.ones(1)
+    distribution: Any = nbinom(1 / dispersion, 1 / (1 + dispersion * mean)) if dispersion > 0 else poisson(mean)
+    return np.asarray(distribution.pmf(np.arange(int(distribution.isf(NEGLIGIBLE)) + 1)))
 
 
 def count_range(chances: NDArray[np.float64], level: float = LEVEL) -> tuple[int, int]:
@@ -49,10 +76,16 @@ def count_range(chances: NDArray[np.float64], level: float = LEVEL) -> tuple[int
 
 
 def volume_range_ml(volume_ml: float, errors: ExpectedErrors, level: float = LEVEL) -> tuple[float, float]:
-    """Prediction interval of the true volume: log-normal, with Student's quantile for the number of validation sessions."""
-    reach = float(t.ppf(0.5 + level / 2, max(errors.sessions - 1, 1))) * errors.log_sd * math.sqrt(1 + 1 / max(errors.sessions, 1))
-    low, high = ((volume_ml + VOLUME_OFFSET_ML) * math.exp(errors.log_bias + sign * reach) - VOLUME_OFFSET_ML for sign in (-1, 1))
-    return max(low, 0.0), max(high, 0.0)
+    """Prediction interval of the true volume: normal on the scale of the square root, with Student's quantile.
+
+    There its spread is about the same at all volumes, as where errors are those of many lesions; on the logarithm's scale one spread would
+    be too wide for large volumes and too narrow for small ones. Beyond the largest volume of the validation sessions the spread relative
+    to the volume stays as it is there.
+    """
+    beyond = max(1.0, math.sqrt(volume_ml / errors.largest_ml)) if errors.largest_ml > 0 else 1.0
+    reach = float(t.ppf(0.5 + level / 2, max(errors.sessions - 1, 1))) * errors.root_sd * math.sqrt(1 + 1 / max(errors.sessions, 1))
+    low, high = (math.sqrt(volume_ml) + beyond * (errors.root_bias + sign * reach) for sign in (-1, 1))
+    return max(low, 0.0) ** 2, max(high, 0.0) ** 2
 
 
 def grade_chances(chances: NDArray[np.float64], grade: Callable[[int], int]) -> dict[int, float]:
