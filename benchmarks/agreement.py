@@ -30,7 +30,7 @@ from smallvessel.evaluate import Estimate, bootstrap, bootstrap_mean, icc_agreem
 from smallvessel.markers import MARKERS, Marker
 from smallvessel.measure import measure_session
 from smallvessel.measure.burden import score_burden
-from smallvessel.models import describe_networks, expected_errors, load_card
+from smallvessel.models import describe_networks
 from smallvessel.records import (
     MarkerMap,
     MarkerMeasures,
@@ -100,12 +100,10 @@ class Row:
 
 def measure_folder(folder: Path, out: Path, limit: int | None = None) -> list[Both]:
     """The finished sessions of a folder, measured from both kinds of masks."""
-    card = load_card("markers")
     sessions = []
     for id in list_sessions(out)[:limit]:
         made_by = read_record(out / session_files(id).measures)["provenance"]["models"]
-        # what today's weights get wrong says nothing of masks that others made
-        result = read_session(out, id, expected_errors(card) if made_by.get("markers") == card.identity else {})
+        result = read_session(out, id)
         predicted = measure_session(result.prepared, result.segmentation, MeasureSettings())
         true = measure_session(result.prepared, true_segmentation(result, folder), MeasureSettings())
         sessions.append(Both(id, describe_networks(made_by), true, predicted))

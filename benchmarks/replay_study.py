@@ -184,7 +184,7 @@ def rate_patients(raw: Path, out: Path, target: Path) -> Path:
     """
     rows = []
     for id in list_sessions(out):
-        values = measure_truth(read_session(out, id, {}), raw)
+        values = measure_truth(read_session(out, id), raw)
         grades = {name: values.get(name) for name in GRADES if name in values}
         counts = {f"{info.column}_count": values.get(f"{marker} count") for marker, info in MARKERS.items()}
         rows.append({"participant_id": f"sub-{id.subject}", **grades, **counts})

@@ -33,7 +33,6 @@ from smallvessel.intake.bids import find_sessions
 from smallvessel.intake.sequences import load_session
 from smallvessel.markers import Marker
 from smallvessel.markers import Sequence as Contrast
-from smallvessel.models import expected_errors, load_card
 from smallvessel.records import SessionId, SessionResult
 from smallvessel.redraw import measure_again
 from smallvessel.report import take_images, write_index, write_pdf, write_report, write_thumbnail
@@ -278,12 +277,11 @@ def main() -> None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.cores])
     machine = describe_machine()
     ids = [parse_session(name) for name in options.sessions or ()] or list_sessions(options.out)
-    errors = expected_errors(load_card("markers"))
     reports = []
     with tempfile.TemporaryDirectory() as temporary, start_browser() as browser:
         folder = Path(temporary)
         for id in ids:
-            result = read_session(options.out, id, errors)
+            result = read_session(options.out, id)
             result = replace(result, measurements=measure_again(result))
             timing = time_report(result, read_scans(options.data, id), folder, browser, options.repeats, options.pdf)
             print(f"{id}: made in {_tell(timing.make_s)} s, ready after {_tell(timing.ready_s)} s", flush=True)

@@ -70,7 +70,7 @@ def save_review(out: Path, *decisions: dict[str, Any], **changes: Any) -> Path:
 
 def test_a_session_read_back_gives_the_numbers_that_were_written(tmp_path: Path) -> None:
     result = write_painted(tmp_path, paint_result())
-    again = read_session(tmp_path, ID, {})
+    again = read_session(tmp_path, ID)
     measured = measure_session(again.prepared, again.segmentation, MeasureSettings())
     fresh, old = session_record(result), record(tmp_path)
     assert [lesion.label for lesion in measured.lesions] == [lesion.label for lesion in result.measurements.lesions]
@@ -190,7 +190,7 @@ def test_a_full_disk_leaves_a_session_as_it_was(out: Path, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("on_native", [True, False])
 def test_a_mask_drawn_elsewhere_becomes_the_marker(out: Path, tmp_path: Path, on_native: bool) -> None:
-    found = read_session(out, ID, {}).segmentation.markers[Marker.LACUNE]
+    found = read_session(out, ID).segmentation.markers[Marker.LACUNE]
     assert isinstance(found, MarkerMap)
     grid = found.native_mask.grid if on_native else found.labels.grid
     drawn = Mask(found.mask.data | ball(grid, (30.0, 20.0, 0.0), 6.0), grid)
@@ -258,7 +258,7 @@ def test_a_lesion_drawn_on_the_analysis_grid_keeps_its_size_on_the_native_one(tm
 
 def test_a_mask_of_several_structures_is_refused_and_nothing_changes(out: Path, tmp_path: Path) -> None:
     before = snapshot(out)
-    found = read_session(out, ID, {}).segmentation.markers[Marker.CMB]
+    found = read_session(out, ID).segmentation.markers[Marker.CMB]
     assert isinstance(found, MarkerMap)
     write_volume(tmp_path / "drawn.nii.gz", found.labels)
     with pytest.raises(InputError, match=r"the labels 1, 2.*Expected: one label.*export the label"):

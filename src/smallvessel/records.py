@@ -152,6 +152,8 @@ class Prepared:
 
 CONFIDENCE_CLIP = 1e-4
 """Confidences are kept this far from 0 and 1 where their logit is taken."""
+USUAL_LESION_MM3 = 20.0
+"""Volumes enter a lesion's chance relative to this one."""
 
 
 @dataclass(frozen=True)
@@ -160,8 +162,9 @@ class ExpectedErrors:
 
     Attributes
     ----------
-    offset, slope : float
-        A lesion of confidence c is one with probability 1 / (1 + exp(-(offset + slope * log(c / (1 - c))))).
+    offset, slope, size_slope, session_sd : float
+        A lesion of confidence c and volume v is one with probability 1 / (1 + exp(-(offset + slope * log(c / (1 - c)) + size_slope *
+        log(v / 20 mm³) + u))), u of the session being drawn from a normal distribution of this SD: in some all are false.
     missed_base, missed_rate : float
         Mean number of true lesions that were not found: base + rate * number of found ones expected to be true.
     missed_dispersion : float
@@ -176,6 +179,8 @@ class ExpectedErrors:
 
     offset: float
     slope: float
+    size_slope: float
+    session_sd: float
     missed_base: float
     missed_rate: float
     missed_dispersion: float
@@ -232,7 +237,8 @@ class Lesion:
     """One lesion: a row of ``lesions.tsv``.
 
     ``region`` is marker specific (see measure/regions.py); ``mars_region`` only for CMB and lacunes, else None;
-    ``side`` is "left", "right" or "midline"; the centroid is in the reference image's world, RAS mm.
+    ``side`` is "left", "right" or "midline"; the centroid is in the reference image's world, RAS mm; ``chance`` is how often lesions
+    of this confidence and volume were ones on validation sessions, None where that is not known.
     """
 
     marker: Marker
@@ -244,6 +250,7 @@ class Lesion:
     mars_region: str | None
     side: str
     confidence: float
+    chance: float | None = None
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from .config import Settings, settings_from_dict
 from .derivatives import read_record, session_files, write_bytes, write_json
 from .intake.sequences import load_session
 from .measure import measure_session
-from .models import expected_errors, load_card
 from .records import Measurements, SessionId, SessionResult, SessionSource
 from .report import read_images, render_pdf, render_report, render_thumbnail, take_images
 from .restore import read_session
@@ -77,7 +76,7 @@ def add_reports(source: SessionSource, out: Path, settings: Settings) -> tuple[P
     files, missing = session_files(source.id), missing_reports(out, source.id, settings)
     if not missing:
         return ()
-    result = read_session(out, source.id, expected_errors(load_card("markers")))
+    result = read_session(out, source.id)
     result = replace(result, measurements=measure_again(result))
     if (out / files.report).exists():
         images = read_images(out / files.report)

@@ -54,15 +54,13 @@ def list_sessions(out: Path) -> tuple[SessionId, ...]:
     return tuple(sorted((parse_session(path.name.removesuffix("_measures.json")) for path in paths), key=str))
 
 
-def read_session(out: Path, id: SessionId, errors: dict[Marker, ExpectedErrors]) -> SessionResult:
+def read_session(out: Path, id: SessionId) -> SessionResult:
     """Read a finished session back; its measurements are empty, to be made from the masks.
 
     Parameters
     ----------
     out : Path
     id : SessionId
-    errors : dict
-        What the network's card expects to be wrong; for markers that have intervals, which those that were reviewed have not.
 
     Raises
     ------
@@ -76,7 +74,7 @@ def read_session(out: Path, id: SessionId, errors: dict[Marker, ExpectedErrors])
     record = read_record(path)
     try:
         prepared = _read_prepared(out, id, record)
-        markers = {marker: _read_marker(out, id, record, prepared, marker, errors.get(marker)) for marker in Marker}
+        markers = {marker: _read_marker(out, id, record, prepared, marker) for marker in Marker}
         empty = Measurements(NOT_YET, 0.0, {}, {}, ())
         reviews = tuple(Review(**{**review, "changes": tuple(review["changes"])}) for review in record.get("reviews", ()))
         return SessionResult(id, prepared, Segmentation(markers), empty, _read_provenance(record["provenance"]), reviews)
@@ -118,9 +116,7 @@ def _read_prepared(out: Path, id: SessionId, record: dict[str, Any]) -> Prepared
     return Prepared(id, reference, codes.grid, {}, native, anatomy, bool(record["brain_extracted"]), checks)
 
 
-def _read_marker(
-    out: Path, id: SessionId, record: dict[str, Any], prepared: Prepared, marker: Marker, errors: ExpectedErrors | None
-) -> MarkerMap | NotAssessed:
+def _read_marker(out: Path, id: SessionId, record: dict[str, Any], prepared: Prepared, marker: Marker) -> MarkerMap | NotAssessed:
     told = record["markers"][str(marker)]
     if "not_assessed" in told:
         return NotAssessed(told["not_assessed"])
@@ -129,6 +125,7 @@ def _read_marker(
     labels = read_values(out / files.image(reference, f"desc-{marker}lesions_dseg", "1mm"))
     native_mask = read_mask(out / files.image(own, f"label-{marker}_mask"))
     rows = [row for row in _read_table(out / files.lesions) if row["marker"] == str(marker)]
+    errors = record["expected_errors"].get(str(marker))
     return MarkerMap(
         marker=marker,
         probability=_read_probability(out / files.image(reference, f"label-{marker}_probseg", "1mm"), labels),
@@ -137,7 +134,7 @@ def _read_marker(
         native_sequence=own,
         native_mask=Mask(native_mask.data, prepared.native[own].grid),
         native_probability=_read_probability(out / files.image(own, f"label-{marker}_probseg"), native_mask),
-        errors=errors if "volume_ml_low" in told else None,
+        errors=ExpectedErrors(**errors) if errors else None,
     )
 
 

@@ -21,7 +21,6 @@ from .config import settings_from_dict
 from .derivatives import finish_session, rebuild_tables, session_files, write_bytes, write_session
 from .errors import GeometryError, InputError
 from .markers import Marker
-from .models import expected_errors, load_card
 from .records import MarkerMap, NotAssessed, Prepared, Review, SessionId, SessionResult
 from .redraw import draw_again, measure_again, whole_or_unchanged
 from .report import write_index
@@ -141,7 +140,7 @@ def apply_reviews(out: Path, paths: Sequence[Path], notify: Callable[[SessionId]
 
 
 def _apply(out: Path, review: ReviewFile) -> None:
-    result = read_session(out, review.id, expected_errors(load_card("markers")))
+    result = read_session(out, review.id)
     found = hashlib.sha256((out / session_files(review.id).lesions).read_bytes()).hexdigest()
     if found != review.lesions_sha256:
         raise InputError(
@@ -178,7 +177,7 @@ def apply_mask(out: Path, path: Path, marker: Marker, id: SessionId | None, revi
         When the mask is on neither grid.
     """
     id = id or _only_session(out)
-    result = read_session(out, id, expected_errors(load_card("markers")))
+    result = read_session(out, id)
     found = result.segmentation.markers[marker]
     if isinstance(found, NotAssessed):
         raise InputError(f"a mask of {marker}, not assessed in {id} ({found.reason})", "a marker that was", "give another --marker")
@@ -215,14 +214,14 @@ def revert_review(out: Path, id: SessionId | None) -> SessionId:
     """
     id = id or _only_session(out)
     files = session_files(id)
-    result = read_session(out, id, {})
+    result = read_session(out, id)
     kept = [path for path in sorted((out / files.original).rglob("*")) if path.is_file()]
     if not result.reviews or not kept:
         raise InputError(f"{id}, which was never reviewed", "a reviewed session", "look at its measures.json")
     with whole_or_unchanged(out, id):
         for path in kept:
             write_bytes(out / files.folder / path.relative_to(out / files.original), path.read_bytes())
-        original = read_session(out, id, expected_errors(load_card("markers")))
+        original = read_session(out, id)
         for path, content in draw_again(out, replace(original, measurements=measure_again(original))).items():
             write_bytes(out / path, content)
     for path in kept:

@@ -13,7 +13,7 @@ from typing import Any
 from .markers import MARKERS, Marker
 from .models import describe_networks
 from .participants import UNKNOWN
-from .records import Burden, Check, Lesion, MarkerMeasures, NotAssessed, Provenance, Score, SessionResult, Status
+from .records import Burden, Check, Lesion, MarkerMap, MarkerMeasures, NotAssessed, Provenance, Score, SessionResult, Status
 from .scales import DETAILS, SCALES
 
 NOT_AVAILABLE = "n/a"
@@ -38,7 +38,10 @@ LESION_COLUMNS: Columns = {
     "region": {"Description": "Region by which the marker is counted"},
     "mars_region": {"Description": "Region of the Microbleed Anatomical Rating Scale; n/a for markers that it does not rate"},
     "side": {"Description": "Hemisphere", "Levels": {"left": "left", "right": "right", "midline": "midline structure"}},
-    "confidence": {"Description": "Calibrated probability of being a lesion, 0 to 1"},
+    "confidence": {"Description": "Calibrated probability of the lesion's core, 0 to 1; 1 where a person drew it"},
+    "chance": {
+        "Description": "How often lesions of this confidence and volume were ones on simulated validation sessions; n/a after a review"
+    },
 }
 
 RANGES = ("volume_ml_low", "volume_ml_high", "count_low", "count_high")
@@ -69,6 +72,7 @@ def lesion_rows(lesions: Iterable[Lesion]) -> Iterator[tuple[str, ...]]:
             lesion.mars_region or NOT_AVAILABLE,
             lesion.side,
             f"{lesion.confidence:.{CONFIDENCE_DECIMALS}f}",
+            NOT_AVAILABLE if lesion.chance is None else f"{lesion.chance:.{CONFIDENCE_DECIMALS}f}",
         )
 
 
@@ -101,6 +105,11 @@ def session_record(result: SessionResult) -> dict[str, Any]:
         "markers": {str(marker): _marker_record(found) for marker, found in measured.markers.items()},
         "scores": {str(scale): _score_record(score) for scale, score in measured.scores.items()},
         "z": _burden_record(measured.burden),
+        "expected_errors": {
+            str(marker): asdict(found.errors)
+            for marker, found in result.segmentation.markers.items()
+            if isinstance(found, MarkerMap) and found.errors is not None
+        },
         "qc": {"status": worst_status(prepared.checks), "checks": [_check_record(check) for check in prepared.checks]},
         "provenance": _provenance_record(result.provenance),
         **({"reviews": [asdict(review) | {"changes": list(review.changes)} for review in result.reviews]} if result.reviews else {}),

@@ -29,6 +29,7 @@ from smallvessel.learn.calibrate import (  # noqa: E402
     calibrate,
     choose_points,
     expect_errors,
+    fit_lesions,
     fit_missed,
     tabulate,
 )
@@ -40,6 +41,7 @@ from smallvessel.learn.marker_samples import MarkerSamples, tissue_shares  # noq
 from smallvessel.learn.network import UNet, UNetSettings  # noqa: E402
 from smallvessel.learn.train import LossFunction, TrainSettings, learning_rate, load_average, train_network  # noqa: E402
 from smallvessel.markers import Marker, Sequence  # noqa: E402
+from smallvessel.measure.uncertainty import lesion_chance  # noqa: E402
 from smallvessel.models import ModelCard  # noqa: E402
 from smallvessel.segment.refine import Threshold  # noqa: E402
 from smallvessel.simulate.acquisition import AcquisitionSettings, acquire_signal, apply_axes, draw_protocol, draw_sampling  # noqa: E402
@@ -299,15 +301,26 @@ def test_expected_errors_count_what_is_false_missed_and_too_small() -> None:
     loose = OperatingPoint(Threshold(0.5, 3.0, 0.5), 0.0, 0.0, 0.0, 0.0, 0.0)
     errors = expect_errors([table] * 30, {Marker.EPVS: loose})[Marker.EPVS]
     assert errors.sessions == 30
-    expected = sum(1 / (1 + np.exp(-(errors.offset + errors.slope * np.log(c / (1 - c))))) for c in (0.97, 0.6))
+    sure, doubtful = (lesion_chance(c, float(mask.sum()) * grid.voxel_volume_mm3, errors) for c, mask in ((0.97, found), (0.6, false)))
+    expected = sure + doubtful
     assert errors.missed_base + errors.missed_rate * expected == pytest.approx(1, abs=0.05), "one missed in every session"
     true_ml, measured_ml = (float(mask.sum()) * grid.voxel_volume_mm3 / 1000 for mask in (truth, found | false))
     assert errors.root_bias == pytest.approx(np.sqrt(true_ml) - np.sqrt(measured_ml), abs=0.005)
     assert errors.root_sd == 0.0
     assert errors.largest_ml == pytest.approx(measured_ml, abs=0.001)
-    sure, doubtful = (errors.offset + errors.slope * np.log(c / (1 - c)) for c in (0.97, 0.6))
-    assert sure > 2 > 0 > doubtful
+    assert sure > 0.9 > 0.5 > doubtful
     assert expect_errors([table] * 4, {Marker.EPVS: loose}) == {}, "too few to tell"
+
+
+def test_lesions_chances_are_fitted_with_the_spread_between_sessions() -> None:
+    rng = np.random.default_rng(3)
+    known, genuine = [], []
+    for _ in range(600):
+        lesions = np.stack([np.ones(12), rng.normal(1, 1.5, 12), rng.normal(0, 1, 12)], axis=1)
+        odds = lesions @ [-0.5, 0.8, 0.6] + rng.normal(0, 1.5)
+        known.append(lesions)
+        genuine.append(rng.random(12) < 1 / (1 + np.exp(-odds)))
+    assert fit_lesions(known, genuine) == pytest.approx((-0.5, 0.8, 0.6, 1.5), abs=0.15)
 
 
 def test_missed_lesions_are_fitted_with_their_spread() -> None:

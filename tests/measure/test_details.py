@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from phantoms import ball, ellipsoid, make_grid
 from smallvessel.markers import Marker
 from smallvessel.measure.details import count_definite, measure_confluency, measure_details
-from smallvessel.records import ExpectedErrors, Lesion
+from smallvessel.records import Lesion
 from smallvessel.scales import DETAILS, MARS_REGIONS, WMH_VOLUME_LIMITS_ML
 from smallvessel.shapes import label_components
 from smallvessel.volume import LabelMap
@@ -98,16 +98,5 @@ def test_the_shape_of_the_largest_lesion_is_its_part_of_the_confluency() -> None
 
 
 def test_a_microbleed_is_definite_when_its_expected_chance_is_a_half() -> None:
-    errors = ExpectedErrors(
-        offset=-1.0,
-        slope=1.0,
-        missed_base=0.1,
-        missed_rate=0.2,
-        missed_dispersion=0.0,
-        root_bias=0.0,
-        root_sd=0.3,
-        largest_ml=5.0,
-        sessions=10,
-    )
-    assert count_definite([0.95, 0.74, 0.72, 0.3], errors) == {"cmb_definite_count": 2, "cmb_possible_count": 2}
-    assert count_definite([], errors) == {"cmb_definite_count": 0, "cmb_possible_count": 0}
+    assert count_definite([0.95, 0.5, 0.49, 0.3]) == {"cmb_definite_count": 2, "cmb_possible_count": 2}
+    assert count_definite([]) == {"cmb_definite_count": 0, "cmb_possible_count": 0}

@@ -14,12 +14,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import optimize
-from scipy.special import expit, logit
+from scipy.special import logit, logsumexp
 from scipy.stats import nbinom
 
 from ..errors import InputError
 from ..markers import MARKERS, Marker
-from ..records import CONFIDENCE_CLIP, ExpectedErrors, Prepared
+from ..measure.uncertainty import SESSIONS, SHARES, over_sessions
+from ..records import CONFIDENCE_CLIP, USUAL_LESION_MM3, ExpectedErrors, Prepared
 from ..segment.predict import Forward, assessable, predict_probabilities
 from ..segment.refine import Refined, Threshold, refine_markers
 from ..shapes import component_boxes, label_components
@@ -224,10 +225,10 @@ def expect_errors(tables: Iterable[Table], points: Mapping[Marker, OperatingPoin
 
 
 def _expect_errors(sessions: Sequence[Observed], limit: Threshold) -> ExpectedErrors | None:
-    confidence, genuine, missed, true_ml, measured_ml = [], [], [], [], []
+    known, genuine, missed, true_ml, measured_ml = [], [], [], [], []
     for one in sessions:
         kept = (one.volume_mm3 >= limit.min_volume_mm3 - 1e-6) & (one.peak >= limit.seed_probability)
-        confidence.append(one.confidence[kept])
+        known.append(_known_of(one.confidence[kept], one.volume_mm3[kept]))
         genuine.append(one.shared[kept] > 0)
         missed.append(max(one.true_lesions - int(genuine[-1].sum()), 0))
         true_ml.append(one.true_voxels * one.voxel_ml)
@@ -235,12 +236,15 @@ def _expect_errors(sessions: Sequence[Observed], limit: Threshold) -> ExpectedEr
     roots = np.sqrt(true_ml) - np.sqrt(measured_ml)
     if np.count_nonzero((np.array(true_ml) > 0) & (np.array(measured_ml) > 0)) < LEAST_FOUND:
         return None
-    offset, slope = _fit_lesions(np.concatenate(confidence), np.concatenate(genuine))
-    expected = np.array([float(expit(offset + slope * _logits(values)).sum()) for values in confidence])
+    *fixed, session_sd = fit_lesions(known, genuine)
+    offset, slope, size_slope = (round(value, 3) for value in fixed)
+    expected = np.array([float(SHARES @ over_sessions(values @ fixed, session_sd).sum(1)) for values in known])
     base, rate, dispersion = fit_missed(np.array(missed), expected)
     return ExpectedErrors(
-        offset=round(offset, 3),
-        slope=round(slope, 3),
+        offset=offset,
+        slope=slope,
+        size_slope=size_slope,
+        session_sd=round(session_sd, 3),
         missed_base=round(base, 3),
         missed_rate=round(rate, 3),
         missed_dispersion=round(dispersion, 3),
@@ -264,20 +268,40 @@ def fit_missed(missed: NDArray[np.int64], expected: NDArray[np.float64]) -> tupl
     return float(base), float(rate), float(dispersion)
 
 
-def _fit_lesions(confidence: NDArray[np.float64], genuine: NDArray[np.bool_]) -> tuple[float, float]:
-    """Logistic regression of being a lesion on the confidence's logit, drawn towards believing the confidence as it is."""
-    z = _logits(confidence)
+def fit_lesions(known: Sequence[NDArray[np.float64]], genuine: Sequence[NDArray[np.bool_]]) -> tuple[float, float, float, float]:
+    """Logistic regression of being a lesion, with a random intercept per session (by quadrature), drawn towards believing the confidence
+    as it is, whatever the volume.
+
+    A larger lesion is never the less likely one: where few are false, chance alone would say so.
+
+    Parameters
+    ----------
+    known : sequence of ndarray, shape (n, 3)
+        Per session what is known of each lesion: 1, the confidence's logit, the logarithm of the volume.
+    genuine : sequence of ndarray of bool, shape (n,)
+
+    Returns
+    -------
+    offset, slope, size_slope, session_sd : float
+    """
+    believed = np.array([0.0, 1.0, 0.0, 0.0])
 
     def loss(parameters: NDArray[np.float64]) -> float:
-        scaled = parameters[0] + parameters[1] * z
-        return float(np.sum(np.logaddexp(0, scaled) - genuine * scaled) + 0.5 * (parameters[0] ** 2 + (parameters[1] - 1) ** 2))
+        likelihood = 0.0
+        for lesions, right in zip(known, genuine, strict=True):
+            odds = lesions @ parameters[:3] + parameters[3] * SESSIONS[:, None]
+            likelihood += float(logsumexp(-np.logaddexp(0, np.where(right, -odds, odds)).sum(1), b=SHARES))
+        return 0.5 * float(np.sum((parameters - believed) ** 2)) - likelihood
 
-    best = optimize.minimize(loss, np.array([0.0, 1.0]), method="L-BFGS-B", bounds=[(-10, 10), (0.05, 5)])
-    return float(best.x[0]), float(best.x[1])
+    bounds = [(-10, 10), (0.05, 5), (0, 5), (0, 5)]
+    offset, slope, size_slope, session_sd = optimize.minimize(loss, [0.0, 1.0, 0.0, 0.5], method="L-BFGS-B", bounds=bounds).x
+    return float(offset), float(slope), float(size_slope), float(session_sd)
 
 
-def _logits(confidence: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(logit(np.clip(confidence, CONFIDENCE_CLIP, 1 - CONFIDENCE_CLIP)))
+def _known_of(confidence: NDArray[np.float64], volume_mm3: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What is known of each lesion beside a constant, shape (n, 3)."""
+    certain = logit(np.clip(confidence, CONFIDENCE_CLIP, 1 - CONFIDENCE_CLIP))
+    return np.stack([np.ones(certain.size), certain, np.log(volume_mm3 / USUAL_LESION_MM3)], axis=1)
 
 
 def _gather(tables: Iterable[Table]) -> dict[tuple[Marker, float], list[Observed]]:

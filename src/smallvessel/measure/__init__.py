@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,18 @@ from numpy.typing import NDArray
 from ..config import MeasureSettings
 from ..markers import Marker
 from ..participants import UNKNOWN, Traits
-from ..records import NO_REFERENCE, Lesion, MarkerMap, MarkerMeasures, Measurements, Native, NotAssessed, Prepared, Segmentation
+from ..records import (
+    NO_REFERENCE,
+    ExpectedErrors,
+    Lesion,
+    MarkerMap,
+    MarkerMeasures,
+    Measurements,
+    Native,
+    NotAssessed,
+    Prepared,
+    Segmentation,
+)
 from ..reference import Reference
 from ..scales import MARS_REGIONS
 from ..volume import Grid
@@ -23,7 +34,7 @@ from .extent import Slab, WmhExtent, find_worst_slab, measure_extent
 from .lesions import measure_lesions, structure_volumes_ml, sum_marker
 from .regions import CODES, EPVS_REGIONS, RegionMaps, map_regions, region_names
 from .scores import Evidence, score_session
-from .uncertainty import count_chances, count_range, volume_range_ml
+from .uncertainty import count_chances, count_range, lesion_log_odds, volume_range_ml
 
 __all__ = ["measure_session"]
 
@@ -75,8 +86,8 @@ def measure_session(
         total = sum_marker(marker, found, settings)
         details = measure_details(result.labels, mine, marker)
         if marker is Marker.CMB and result.errors is not None:
-            details |= count_definite(result.confidence, result.errors)
-        markers[marker] = replace(total, details=details, **_ranges(result, total.volume_ml))
+            details |= count_definite([one.chance for one in mine if one.chance is not None])
+        markers[marker] = replace(total, details=details, **_ranges(result, total.volume_ml, mine))
         lesions.extend(mine)
     icv: float | NotAssessed = anatomy.intracranial.volume_ml
     if prepared.brain_extracted:
@@ -112,14 +123,18 @@ def _height_mm(native: Native, grid: Grid) -> float:
     return float(np.abs(up @ native.reference_from_native.matrix[:3, :3] @ native.grid.affine[:3, :3]).max())
 
 
-def _ranges(found: MarkerMap, volume_ml: float) -> dict[str, Any]:
+def _log_odds(lesions: Iterable[Lesion], errors: ExpectedErrors) -> list[float]:
+    return [lesion_log_odds(lesion.confidence, lesion.volume_mm3, errors) for lesion in lesions]
+
+
+def _ranges(found: MarkerMap, volume_ml: float, lesions: Iterable[Lesion]) -> dict[str, Any]:
     """Intervals of volume and number; the number of confluent WMH says little, and has none."""
     if found.errors is None:
         return {}
     volume = {"volume_range_ml": volume_range_ml(volume_ml, found.errors)}
     if found.marker is Marker.WMH:
         return volume
-    return volume | {"count_range": count_range(count_chances(found.confidence, found.errors))}
+    return volume | {"count_range": count_range(count_chances(_log_odds(lesions, found.errors), found.errors))}
 
 
 def _gather_evidence(
@@ -149,16 +164,16 @@ def _gather_evidence(
         for region in EPVS_REGIONS:
             slab = worst_slab[region] = find_worst_slab(spaces.labels, mine, region, slice_mm)
             if spaces.errors is not None:
-                inside = [label in slab.labels for label in range(1, len(spaces.confidence) + 1)]
-                slab_chances[region] = count_chances(spaces.confidence, spaces.errors, inside, len(EPVS_REGIONS))
+                inside = [one.label in slab.labels for one in mine]
+                slab_chances[region] = count_chances(_log_odds(mine, spaces.errors), spaces.errors, inside, len(EPVS_REGIONS))
     chances: dict[tuple[Marker, str], NDArray[np.float64]] = {}
     for marker in (Marker.LACUNE, Marker.CMB):
         found = segmentation.markers[marker]
         if isinstance(found, MarkerMap) and found.errors is not None:
             mine = [one for one in lesions if one.marker is marker]
-            confidence, regions = [one.confidence for one in mine], region_names(marker)
-            chances[marker, ""] = count_chances(confidence, found.errors)
+            of_each, regions = _log_odds(mine, found.errors), region_names(marker)
+            chances[marker, ""] = count_chances(of_each, found.errors)
             for region in regions:
                 inside = [one.region == region for one in mine]
-                chances[marker, region] = count_chances(confidence, found.errors, inside, len(regions))
+                chances[marker, region] = count_chances(of_each, found.errors, inside, len(regions))
     return Evidence(markers, extent, wmh_regions, worst_slab, slab_chances, chances, tuple(lesions))

@@ -6,14 +6,11 @@ import math
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
-import numpy as np
-
 from ..markers import Marker
-from ..records import ExpectedErrors, Lesion
+from ..records import Lesion
 from ..scales import BOMBS_LIMIT_MM, DETAILS, MARS_REGIONS, WMH_VOLUME_LIMITS_ML, mars_column
 from ..shapes import component_boxes, surface_mm2
 from ..volume import LabelMap
-from .uncertainty import lesion_chances
 
 DEFINITE = 0.5
 """Expected chance from which a microbleed is called definite. Own choice."""
@@ -50,10 +47,10 @@ def measure_details(labels: LabelMap, lesions: Iterable[Lesion], marker: Marker)
     return dict(counts)
 
 
-def count_definite(confidence: Sequence[float], errors: ExpectedErrors) -> dict[str, float | int]:
+def count_definite(chances: Sequence[float]) -> dict[str, float | int]:
     """Microbleeds that are probably ones, and those that are not, by column."""
-    definite = int(np.count_nonzero(lesion_chances(confidence, errors) >= DEFINITE))
-    return {"cmb_definite_count": definite, "cmb_possible_count": len(confidence) - definite}
+    definite = sum(chance >= DEFINITE for chance in chances)
+    return {"cmb_definite_count": definite, "cmb_possible_count": len(chances) - definite}
 
 
 def measure_confluency(labels: LabelMap) -> dict[int, float]:

@@ -15,6 +15,7 @@ from ..scales import MARS_REGIONS
 from ..shapes import Box, component_boxes, diameter_mm
 from ..volume import Grid
 from .regions import NAMES, RegionMaps, divide_wmh, region_names, region_of, side_of, vote, wmh_classes, wmh_zones
+from .uncertainty import lesion_chance
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +60,7 @@ def _measure_one(found: MarkerMap, label: int, box: Box, maps: RegionMaps, setti
         mars_region=mars_region,
         side=side_of(maps.right, box, inside),
         confidence=found.confidence[label - 1],
+        chance=None if found.errors is None else lesion_chance(found.confidence[label - 1], volume_mm3, found.errors),
     )
     return Found(lesion, region_mm3)
 

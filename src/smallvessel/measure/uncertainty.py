@@ -14,50 +14,70 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 from scipy.stats import nbinom, poisson, t
 
-from ..records import CONFIDENCE_CLIP, ExpectedErrors
+from ..records import CONFIDENCE_CLIP, USUAL_LESION_MM3, ExpectedErrors
 
 LEVEL = 0.95
 NEGLIGIBLE = 1e-9
+SESSIONS, _weights = np.polynomial.hermite_e.hermegauss(21)  # type: ignore[no-untyped-call]
+SHARES: NDArray[np.float64] = _weights / _weights.sum()
+"""Points and weights that stand for a standard normal distribution."""
 SPREAD = 0.5
 """Lesions found that are spread over all parts before the missed ones are shared out. Own choice."""
 
 
-def lesion_chances(confidence: Sequence[float], errors: ExpectedErrors) -> NDArray[np.float64]:
-    """Probability of each lesion to be one, by how often lesions of its confidence were."""
-    found = np.clip(np.asarray(confidence, float), CONFIDENCE_CLIP, 1 - CONFIDENCE_CLIP)
-    return np.asarray(expit(errors.offset + errors.slope * logit(found)))
+def lesion_log_odds(confidence: float, volume_mm3: float, errors: ExpectedErrors) -> float:
+    """Log odds of a lesion to be one, in a session like most."""
+    certain = float(logit(np.clip(confidence, CONFIDENCE_CLIP, 1 - CONFIDENCE_CLIP)))
+    return errors.offset + errors.slope * certain + errors.size_slope * math.log(volume_mm3 / USUAL_LESION_MM3)
+
+
+def over_sessions(log_odds: NDArray[np.float64], session_sd: float) -> NDArray[np.float64]:
+    """Chances of lesions in sessions of every kind, shape (:data:`SESSIONS`, n); weights are :data:`SHARES`."""
+    return np.asarray(expit(log_odds + session_sd * SESSIONS[:, None]))
+
+
+def lesion_chance(confidence: float, volume_mm3: float, errors: ExpectedErrors) -> float:
+    """Probability of a lesion to be one, by how often lesions of its confidence and volume were."""
+    log_odds = np.array([lesion_log_odds(confidence, volume_mm3, errors)])
+    return float(SHARES @ over_sessions(log_odds, errors.session_sd)[:, 0])
 
 
 def count_chances(
-    confidence: Sequence[float], errors: ExpectedErrors, inside: Sequence[bool] | None = None, parts: int = 1
+    log_odds: Sequence[float], errors: ExpectedErrors, inside: Sequence[bool] | None = None, parts: int = 1
 ) -> NDArray[np.float64]:
     """Probability of 0, 1, 2, ... true lesions, in the whole brain or in a part of it.
 
-    Those found are true or not independently of each other (Poisson binomial). Those missed follow a negative binomial distribution, for
+    Those found are true or not independently of each other within a session (Poisson binomial), but with odds that differ between
+    sessions. Those missed follow a negative binomial distribution, for
     their rate differs between patients; a part gets its share of them by the lesions found in it, of which half a one is spread over
     all parts, so that some may be missed where none was found. A share of a negative binomial number keeps its dispersion (it
     is a Poisson number whose rate follows a gamma distribution).
 
     Parameters
     ----------
-    confidence : sequence of float
-        Of all lesions found.
+    log_odds : sequence of float
+        Of all lesions found, from :func:`lesion_log_odds`.
     errors : ExpectedErrors
     inside : sequence of bool, optional
         Which of them lie in the part; without it, all.
     parts : int
         Into how many the brain is divided.
     """
-    everywhere = lesion_chances(confidence, errors)
-    here = everywhere if inside is None else everywhere[np.asarray(inside, bool)]
-    found = np.ones(1)
-    for chance in here:
-        found = np.convolve(found, [1 - chance, chance])
-    expected = float(everywhere.sum())
-    share = (float(here.sum()) + SPREAD / parts) / (expected + SPREAD)
+    everywhere = over_sessions(np.asarray(log_odds, float), errors.session_sd)
+    here = everywhere if inside is None else everywhere[:, np.asarray(inside, bool)]
+    found = SHARES @ np.stack([_poisson_binomial(chances) for chances in here])
+    expected = float(SHARES @ everywhere.sum(1))
+    share = (float(SHARES @ here.sum(1)) + SPREAD / parts) / (expected + SPREAD)
     missed = _missed_chances(share * (errors.missed_base + errors.missed_rate * expected), errors.missed_dispersion)
     total = np.convolve(found, missed)
     return np.asarray(total / total.sum())
+
+
+def _poisson_binomial(chances: NDArray[np.float64]) -> NDArray[np.float64]:
+    number = np.ones(1)
+    for chance in chances:
+        number = np.convolve(number, [1 - chance, chance])
+    return number
 
 
 def _missed_chances(mean: float, dispersion: float) -> NDArray[np.float64]:

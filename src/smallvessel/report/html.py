@@ -15,12 +15,12 @@ from markupsafe import Markup
 from ..derivatives import write_text
 from ..markers import Marker, Sequence
 from ..participants import Traits
-from ..records import Burden, Check, MarkerMap, Native, NotAssessed, Score, SessionResult, Status
+from ..records import Burden, Check, Lesion, MarkerMap, Native, NotAssessed, Score, SessionResult, Status
 from ..scales import SCALES
-from ..tables import lesions_digest, worst_status
+from ..tables import NOT_AVAILABLE, lesions_digest, worst_status
 from . import figures
 from .images import GreyImage, encode_image, encode_labels
-from .sections import MarkerSection, by_confidence, describe_marker, format_ml, missing_z, summarise, z_text
+from .sections import MarkerSection, describe_marker, format_ml, likeliest_first, missing_z, summarise, z_text
 
 TEMPLATES = Path(__file__).parent / "template"
 NIIVUE = Path(__file__).parent / "vendor" / "niivue.umd.js"
@@ -148,7 +148,7 @@ def _page(result: SessionResult, images: Mapping[Sequence, GreyImage]) -> dict[s
         "concerns": sorted((check for check in prepared.checks if check.status != "pass"), key=lambda check: -STATUS_RANK[check.status]),
         "status": worst_status(prepared.checks) if prepared.checks else None,
         "structures": [(name, f"{volume:.1f}") for name, volume in measurements.structure_ml.items()],
-        "lesions": [(lesion, figures.place_of(lesion)) for lesion in by_confidence(measurements.lesions)],
+        "lesions": [(lesion, figures.place_of(lesion)) for lesion in likeliest_first(measurements.lesions)],
         "provenance": provenance,
         "viewer_version": viewer_version(),
         "reviews": result.reviews,
@@ -157,6 +157,7 @@ def _page(result: SessionResult, images: Mapping[Sequence, GreyImage]) -> dict[s
         "total_s": sum(provenance.timings_s.values()),
         "format_ml": format_ml,
         "whole": _whole,
+        "chance_text": _chance_text,
     }
 
 
@@ -199,6 +200,10 @@ def _traits(traits: Traits) -> str:
     """Age and sex, as far as they are known."""
     age = [] if traits.age is None else [f"{traits.age:g} years"]
     return ", ".join(age + ([] if traits.male is None else ["male" if traits.male else "female"]))
+
+
+def _chance_text(lesion: Lesion) -> str:
+    return NOT_AVAILABLE if lesion.chance is None else f"{lesion.chance:.2f}"
 
 
 def _whole(mm: tuple[float, float, float]) -> tuple[float, ...]:

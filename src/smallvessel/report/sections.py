@@ -103,7 +103,7 @@ def describe_marker(result: SessionResult, marker: Marker, canvases: Mapping[Seq
             return MarkerSection(info, own_sign, outcome.reason)
     if not isinstance(found, MarkerMap) or not isinstance(measured, MarkerMeasures):  # for the type checker: handled above
         return MarkerSection(info, own_sign, "no result")
-    lesions = by_confidence(lesion for lesion in result.measurements.lesions if lesion.marker is marker)
+    lesions = likeliest_first(lesion for lesion in result.measurements.lesions if lesion.marker is marker)
     slices, crops, plane = _draw_marker(result, found, lesions, canvases)
     return MarkerSection(
         info=info,
@@ -280,9 +280,13 @@ def _remarks(details: Mapping[str, float | int]) -> tuple[str, ...]:
     return tuple(told)
 
 
-def by_confidence(lesions: Iterable[Lesion]) -> list[Lesion]:
-    """Lesions, the most confident first."""
-    return sorted(lesions, key=lambda lesion: (-lesion.confidence, -lesion.volume_mm3, lesion.marker, lesion.label))
+def likeliest_first(lesions: Iterable[Lesion]) -> list[Lesion]:
+    """Lesions by their chance, and where it is not known by the network's confidence."""
+
+    def order(lesion: Lesion) -> tuple[float, float, Marker, int]:
+        return -(lesion.confidence if lesion.chance is None else lesion.chance), -lesion.volume_mm3, lesion.marker, lesion.label
+
+    return sorted(lesions, key=order)
 
 
 def format_ml(volume_ml: float) -> str:
