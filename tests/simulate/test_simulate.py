@@ -15,7 +15,7 @@ from smallvessel.markers import Marker, Sequence
 from smallvessel.simulate.anatomy import RIGHT_BIT, Tissue, deform_head, find_narrow_sulci, flip_head, map_brain
 from smallvessel.simulate.burden import Burden, BurdenSettings, draw_burden
 from smallvessel.simulate.lesion_maps import LesionMaps, is_fluid
-from smallvessel.simulate.lesions import SULCUS_TISSUE, _find_room, draw_lesions
+from smallvessel.simulate.lesions import SULCUS_TISSUE, _find_room, draw_diameter_mm, draw_lesions
 from smallvessel.simulate.pathology import SCAR
 from smallvessel.structures import Structure
 from smallvessel.volume import isotropic_grid
@@ -435,6 +435,15 @@ def test_large_lacunes_are_drawn_where_there_is_room_for_them() -> None:
     assert (at.tolist(), diameter_mm) == ([30, 30, 30], 12.0)
     at, diameter_mm = _find_room(is_fluid(tissues), sites[:2], 12.0)
     assert (at.tolist(), diameter_mm) == ([30, 30, 9], 8.0)  # 6 mm to the fluid's first voxel, of which 2 mm are wall
+
+
+def test_diameters_follow_a_lognormal_that_is_cut_off() -> None:
+    rng = np.random.default_rng(4)
+    drawn = np.array([draw_diameter_mm(4.0, 0.45, (2.0, 10.0), rng) for _ in range(4000)])
+    assert 2.0 <= drawn.min() < 2.1
+    assert 9.0 < drawn.max() <= 10.0
+    assert np.median(drawn) == pytest.approx(4.0, abs=0.15)
+    assert np.count_nonzero(drawn > 9.9) < 8, "none gather at the end"
 
 
 def test_old_lesions_clear_their_place_of_markers_and_change_what_is_seen() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.special import ndtr, ndtri
 
 from ..markers import Marker, Sequence
 from ..structures import Structure
@@ -44,7 +45,7 @@ since nobody could tell it from them. Own choice; rough walls and half a voxel's
 CMB_MM = (2.0, 10.0)
 """Diameter of CMB (STRIVE-2)."""
 CMB_MEDIAN_MM, CMB_LOG_SD = 4.0, 0.45
-"""Of the lognormal from which diameters are drawn: one in sixteen above 8 mm. Own choice."""
+"""Of the lognormal from which diameters are drawn: one in twenty-two above 8 mm. Own choice."""
 
 TURNED_ABOUT = {Sequence.FLAIR: (0,), Sequence.T1W: (0, 1, 2), Sequence.T2W: (2,), Sequence.SWI: (1,)}
 """Axes along which the unevenness is turned to serve as a sequence's own: elsewhere the same field is as good as another one."""
@@ -159,7 +160,7 @@ def _draw_lacunes(maps: LesionMaps, brain: BrainMaps, burden: Burden, rng: np.ra
     fluid = is_fluid(tissues)
     number = draw_count(burden.lacunes_per_l, weight, rng)
     for sites in pick_voxels(weight, number * LACUNE_SITES, rng).reshape(-1, LACUNE_SITES, 3):
-        drawn_mm = float(np.clip(np.exp(rng.normal(np.log(LACUNE_MEDIAN_MM), LACUNE_LOG_SD)), *LACUNE_MM))
+        drawn_mm = draw_diameter_mm(LACUNE_MEDIAN_MM, LACUNE_LOG_SD, LACUNE_MM, rng)
         at, diameter = _find_room(fluid, sites, drawn_mm)
         if diameter < LACUNE_MM[0]:
             continue
@@ -247,6 +248,12 @@ def _radial(brain: BrainMaps, at: NDArray[np.int64]) -> NDArray[np.float64]:
     return unit_vector(gradient + 1e-3)
 
 
+def draw_diameter_mm(median_mm: float, log_sd: float, bounds_mm: tuple[float, float], rng: np.random.Generator) -> float:
+    """From the part of a lognormal within the bounds: cut off, so that none gather at a bound."""
+    low, high = ndtr(np.log(np.array(bounds_mm) / median_mm) / log_sd)
+    return float(median_mm * np.exp(log_sd * ndtri(rng.uniform(low, high))))
+
+
 def _draw_cmb(maps: LesionMaps, brain: BrainMaps, burden: Burden, rng: np.random.Generator) -> None:
     tissues, surface = brain.tissues, brain.surface_mm
     lobar = rng.beta(0.8, 0.8)
@@ -256,8 +263,8 @@ def _draw_cmb(maps: LesionMaps, brain: BrainMaps, burden: Burden, rng: np.random
     weight = ((1 - lobar) * 4 * deep + lobar * outer + 0.3 * (tissues == Structure.WHITE_MATTER) + 0.7 * cerebellum).astype(np.float32)
     number = draw_count(burden.cmb_per_l, weight, rng)
     for at in pick_voxels(weight, number, rng):
-        diameter = float(np.clip(np.exp(rng.normal(np.log(CMB_MEDIAN_MM), CMB_LOG_SD)), *CMB_MM))
-        radii = diameter / 2 * np.exp(rng.normal(0, 0.1, 3))
+        diameter = draw_diameter_mm(CMB_MEDIAN_MM, CMB_LOG_SD, CMB_MM, rng)
+        radii = np.minimum(diameter / 2 * np.exp(rng.normal(0, 0.1, 3)), CMB_MM[1] / 2)
         centre = at + rng.uniform(-0.5, 0.5, 3)
         paint(maps.fraction[Marker.CMB], centre, diameter * 0.7 + 2, ellipsoid(radii, np.eye(3), 0.15, rng, 0.5), 2)
         if rng.random() < 0.4:  # the dipole's bright lobes above and below

@@ -14,9 +14,11 @@ from .lesion_maps import LesionMaps, is_fluid
 
 CORTICAL_RADIUS_MM = (7.0, 28.0)
 """Range, log-uniform, of the mean radius of an infarct that includes cortex. Own choice: from a branch to a third of a territory."""
-DEEP_RADIUS_MM = (9.0, 18.0)
-"""The same for an infarct of the deep nuclei: with its scar it is longer than a lacune may be (15 mm, STRIVE-2,
-10.1016/S1474-4422(23)00131-X)."""
+DEEP_RADIUS_MM = (11.5, 18.0)
+"""The same for an infarct of the deep nuclei: its cavity is as long as a lacune may be at most (15 mm, STRIVE-2,
+10.1016/S1474-4422(23)00131-X), or longer."""
+CORTICAL_RIM_MM, DEEP_RIM_MM = (1.5, 6.0), (1.5, 2.0)
+"""Range of the scar's width around the cavity. Own choice."""
 HAEMORRHAGE_MM = (8.0, 26.0)
 """The same for half the length of an old haemorrhage, a slit or a ball: larger than a microbleed may be (10 mm)."""
 SCAR = (0.6, 2.0)
@@ -40,17 +42,25 @@ def draw_old_lesions(maps: LesionMaps, brain: BrainMaps, number: int, rng: np.ra
 def _cortical_infarct(maps: LesionMaps, brain: BrainMaps, rng: np.random.Generator) -> None:
     seeds = ((brain.tissues == Structure.CORTEX) | (brain.tissues == Structure.CEREBELLAR_CORTEX)).astype(np.float32)
     radius_mm = float(np.exp(rng.uniform(*np.log(CORTICAL_RADIUS_MM))))
-    _infarct(maps, brain, seeds, radius_mm * np.exp(rng.normal(0, 0.25, 3)), rng)
+    _infarct(maps, brain, seeds, radius_mm * np.exp(rng.normal(0, 0.25, 3)), CORTICAL_RIM_MM, rng)
 
 
 def _deep_infarct(maps: LesionMaps, brain: BrainMaps, rng: np.random.Generator) -> None:
     seeds = np.isin(brain.tissues, (Structure.PUTAMEN, Structure.CAUDATE, Structure.THALAMUS)).astype(np.float32)
-    _infarct(maps, brain, seeds, rng.uniform(*DEEP_RADIUS_MM) * np.array([1.0, rng.uniform(0.4, 0.8), rng.uniform(0.4, 0.8)]), rng)
+    radii_mm = rng.uniform(*DEEP_RADIUS_MM) * np.array([1.0, rng.uniform(0.4, 0.8), rng.uniform(0.4, 0.8)])
+    _infarct(maps, brain, seeds, radii_mm, DEEP_RIM_MM, rng)
 
 
-def _infarct(maps: LesionMaps, brain: BrainMaps, seeds: FloatMap, radii_mm: NDArray[np.float64], rng: np.random.Generator) -> None:
+def _infarct(
+    maps: LesionMaps,
+    brain: BrainMaps,
+    seeds: FloatMap,
+    radii_mm: NDArray[np.float64],
+    rim_range_mm: tuple[float, float],
+    rng: np.random.Generator,
+) -> None:
     """A ragged blob: tissue is lost in its middle, wholly or in part, and scarred around."""
-    rim_mm = float(rng.uniform(1.5, 6.0))
+    rim_mm = float(rng.uniform(*rim_range_mm))
     lost = float(rng.uniform(0.5, 1.0)) if rng.random() < 0.75 else float(rng.uniform(0.0, 0.5))
     scar = float(rng.uniform(*SCAR))
 
