@@ -3,6 +3,9 @@
 
     python benchmarks/accuracy.py simulated FOLDER [--note "heads 14 to 16, held out of training"] [--subsets all | FLAIR FLAIR+T1w ...]
     python benchmarks/accuracy.py real [--data ../shared/data]
+    python benchmarks/accuracy.py card
+
+The last one puts what both tables say into the network's card.
 
 Sessions that were measured before with the same inputs, settings and weights are not measured again (--work keeps them).
 """
@@ -10,19 +13,23 @@ Sessions that were measured before with the same inputs, settings and weights ar
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import real_scans
 import simulated
-from machine import describe_machine, machine_markdown, write_result
+from machine import RESULTS, describe_machine, machine_markdown, write_result
 from smallvessel.config import Settings
+from smallvessel.errors import InputError
 from smallvessel.intake.bids import find_sessions
 from smallvessel.markers import Marker, Sequence
+from smallvessel.models import WEIGHTS, load_card, write_card
 from smallvessel.run import Outcome, run_sessions
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -67,19 +74,22 @@ def evaluate_simulated(folder: Path, out: Path, note: str, subsets: Mapping[str,
     scores, missing = simulated.score_folder(folder, out)
     summaries = simulated.summarise(scores)
     machine = describe_machine()
-    strata = simulated.strata_markdown("By slices, by load and by other disease", simulated.divide(scores, folder))
-    strata += "\n" + simulated.sizes_markdown(scores)
+    strata = simulated.summarise_parts(simulated.divide(scores, folder))
+    tables = simulated.strata_markdown("By slices, by load and by other disease", strata) + "\n" + simulated.sizes_markdown(scores)
     if subsets:
         fewer = {name: simulated.score_folder(folder, path)[0] for name, path in subsets.items()}
         measured = {score.session for of in fewer.values() for score in of}
         fewer["all four"] = [score for score in scores if score.session in measured]
         parts = [(marker, name, mine) for marker in Marker for name, of in fewer.items() if (mine := [s for s in of if s.marker is marker])]
-        strata += "\n" + simulated.strata_markdown(f"From fewer sequences, against the same truth ({len(measured)} sessions)", parts)
-    markdown = f"{simulated.to_markdown(summaries, missing, note)}\n{strata}\n{machine_markdown(machine)}"
+        from_fewer = simulated.summarise_parts(parts)
+        strata += [(f"{name} of {len(measured)} sessions", summary) for name, summary in from_fewer]
+        tables += "\n" + simulated.strata_markdown(f"From fewer sequences, against the same truth ({len(measured)} sessions)", from_fewer)
+    markdown = f"{simulated.to_markdown(summaries, missing, note)}\n{tables}\n{machine_markdown(machine)}"
     record = {
         "simulated": True,
         "note": note,
         "markers": {str(summary.marker): simulated.to_record(summary) for summary in summaries},
+        "strata": [{"marker": str(summary.marker), "part": name, **simulated.to_record(summary)} for name, summary in strata],
         "sessions": [simulated.score_record(score) for score in scores],
         "not_measured": missing,
         "machine": machine,
@@ -104,6 +114,32 @@ def evaluate_real(data: Path, openms_out: Path, wmh_outs: Mapping[str, Path]) ->
     return markdown
 
 
+def put_in_card(results: Path, weights: Path) -> None:
+    """Write what the tables say of the shipped markers network into its card.
+
+    Raises
+    ------
+    InputError
+        When they are of another network.
+    """
+    card = load_card("markers", weights)
+    tables = {name: json.loads((results / f"accuracy_{name}.json").read_text(encoding="utf-8")) for name in ("simulated", "real")}
+    for name, table in tables.items():
+        if (found := table["machine"]["models"]["markers"]) != card.identity:
+            raise InputError(f"a table accuracy_{name} of the network {found}", card.identity, "make the table again")
+    told = tables["simulated"]
+    parts = [{"marker": marker, "part": "all", **summary} for marker, summary in told["markers"].items()] + told["strata"]
+    test = {"data": f"SIMULATED: {told['note']}", "parts": [_of_card(part) for part in parts]}
+    wmh_dice = {case: of["smallvessel"] for case, of in tables["real"]["wmh_dice"].items()}
+    real = {"data": "real scans of multiple sclerosis patients", "wmh_dice": wmh_dice}
+    write_card(replace(card, results={**card.results, "test": test, "real": real}), weights)
+
+
+def _of_card(part: Mapping[str, Any]) -> dict[str, Any]:
+    shown = ("marker", "part", "n", "n_with_lesions", "dice_mean", "f1_overlap", "false_per_session", "positivity", "volume_r")
+    return {name: part[name] for name in shown}
+
+
 def _plain(value: float) -> float | None:
     return None if math.isnan(value) else value
 
@@ -111,7 +147,7 @@ def _plain(value: float) -> float | None:
 def main() -> None:
     """Run the chosen part and write its result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=("simulated", "real"))
+    parser.add_argument("part", choices=("simulated", "real", "card"))
     parser.add_argument("folder", type=Path, nargs="?", help="simulated BIDS folder with derivatives/truth")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="real scans")
     parser.add_argument("--work", type=Path, default=WORK, help="where the results of the sessions are kept")
@@ -120,6 +156,9 @@ def main() -> None:
     parser.add_argument("--note", default="", help="a sentence on the sessions, for the table")
     parser.add_argument("--jobs", type=int, default=1)
     options = parser.parse_args()
+    if options.part == "card":
+        put_in_card(RESULTS, WEIGHTS)
+        return
     if options.part == "real":
         openms, labelled = "openms-bids", "wmh-labelled-bids"
         wmh_outs = {"smallvessel": options.work / labelled, "smallvessel, FLAIR alone": options.work / f"{labelled}-FLAIR"}

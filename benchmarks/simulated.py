@@ -178,14 +178,18 @@ def _record(folder: Path, score: Score) -> dict[str, Any]:
     return record
 
 
-def strata_markdown(title: str, parts: Iterable[tuple[Marker, str, Sequence[Score]]]) -> str:
+def summarise_parts(parts: Iterable[tuple[Marker, str, Sequence[Score]]]) -> list[tuple[str, Summary]]:
+    """Name and summary of each part of the sessions."""
+    return [(name, summarise_marker(scores)) for _, name, scores in parts]
+
+
+def strata_markdown(title: str, strata: Iterable[tuple[str, Summary]]) -> str:
     """Dice and F1 within each part, as a table."""
     rows = []
-    for marker, name, scores in parts:
-        summary = summarise_marker(scores)
+    for name, summary in strata:
         sessions = f"{summary.n} ({summary.n_with_lesions})"
         of_lesions = (_text(summary.f1_overlap), _text(summary.false_per_session), _text(summary.volume_r))
-        rows.append((f"{marker}, {name}", sessions, str(summary.n_lesions), _text(summary.dice_mean), *of_lesions))
+        rows.append((f"{summary.marker}, {name}", sessions, str(summary.n_lesions), _text(summary.dice_mean), *of_lesions))
     header = (
         "marker, sessions",
         "sessions (with lesions)",

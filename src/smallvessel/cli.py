@@ -235,8 +235,11 @@ def info(topic: Annotated[str | None, typer.Argument(metavar="[scores]", help="S
         card = load_card(name)
         say(f"\nNetwork {card.name} {card.version}: {card.spacing_mm:g} mm, in {', '.join(card.inputs)}")
         say(f"  sha256 {card.sha256}")
-        for title, content in (("training", card.training), ("results", card.results)):
-            say(f"  {title}: {json.dumps(content, ensure_ascii=False)}")
+        say(f"  training: {json.dumps(card.training, ensure_ascii=False)}")
+        for data, content in card.results.items():
+            if "parts" in content:  # the whole is in the card
+                content = {**content, "parts": [part for part in content["parts"] if part["part"] == "all"]}
+            say(f"  results, {data}: {json.dumps(content, ensure_ascii=False)}")
         for limit in card.limits:
             say(f"  limit: {limit}")
     out.print(list_markers())

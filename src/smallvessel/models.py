@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -67,8 +67,11 @@ class ModelCard:
 
     @property
     def identity(self) -> str:
-        """Version, hash of the weights and of what the card makes of their output: thresholds, temperatures, expected errors."""
-        operating = json.dumps([self.thresholds, self.temperature, self.errors], sort_keys=True, default=dict)
+        """Version, hash of the weights and of what the card makes of their output: thresholds and temperatures.
+
+        Expected errors are not in it: they change intervals, no mask, volume or number.
+        """
+        operating = json.dumps([self.thresholds, self.temperature], sort_keys=True, default=dict)
         digest = f" operating:{hashlib.sha256(operating.encode()).hexdigest()[:12]}" if self.thresholds else ""
         return f"{self.version} sha256:{self.sha256}{digest}"
 
@@ -91,6 +94,13 @@ def load_card(name: ModelName, folder: Path = WEIGHTS) -> ModelCard:
         raise ModelError(
             f"a model card that cannot be read, {path}: {error}", "every field of ModelCard", "reinstall smallvessel"
         ) from None
+
+
+def write_card(card: ModelCard, folder: Path) -> Path:
+    """Write a card beside its weights."""
+    path = folder / f"{card.name}.card.json"
+    path.write_text(json.dumps(asdict(card), indent=2, ensure_ascii=False) + "\n")
+    return path
 
 
 def expected_errors(card: ModelCard) -> dict[Marker, ExpectedErrors]:

@@ -2,13 +2,16 @@
 
 import itertools
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
+import accuracy
 import implanted
 import real_scans
 import report
@@ -19,8 +22,10 @@ from painted import paint_result, write_painted
 from phantoms import ball, head_image, make_grid, write_bids
 from scenes import scene, scene_anatomy, scene_grid
 from smallvessel.derivatives import read_record, session_files
+from smallvessel.errors import InputError
 from smallvessel.evaluate import Estimate
 from smallvessel.markers import Marker, Sequence
+from smallvessel.models import WEIGHTS, load_card
 from smallvessel.records import NotAssessed, SessionId
 from smallvessel.volume import Grid, Mask, Transform, write_volume
 
@@ -249,3 +254,32 @@ def test_an_implant_is_found_by_its_marker_or_taken_for_the_other() -> None:
         assert (outcome.found, outcome.as_other) == expected
     low, high = implanted.wilson(8, 10)
     assert (low, high) == pytest.approx((0.490, 0.943), abs=1e-3)  # Brown, Cai & DasGupta 2001
+
+
+def test_results_go_into_the_card_of_the_network_that_made_them(simulated_folder: tuple[Path, Path], tmp_path: Path) -> None:
+    scores, _ = simulated.score_folder(*simulated_folder)
+    weights = tmp_path / "weights"
+    weights.mkdir()
+    shutil.copy(WEIGHTS / "markers.card.json", weights)
+    strata = simulated.summarise_parts([(Marker.WMH, "first", scores[:1])])
+    summary = simulated.summarise_marker(scores)
+    machine = {"models": {"markers": load_card("markers").identity}}
+    told: dict[str, Any] = {
+        "note": "three phantoms",
+        "markers": {"WMH": simulated.to_record(summary)},
+        "strata": [{"marker": "WMH", "part": name, **simulated.to_record(one)} for name, one in strata],
+        "machine": machine,
+    }
+    (tmp_path / "accuracy_simulated.json").write_text(json.dumps(told), encoding="utf-8")
+    real = {"wmh_dice": {"sub-01": {"smallvessel": 0.6, "another": 0.5}}, "machine": machine}
+    (tmp_path / "accuracy_real.json").write_text(json.dumps(real), encoding="utf-8")
+    accuracy.put_in_card(tmp_path, weights)
+    card = load_card("markers", weights)
+    assert [part["part"] for part in card.results["test"]["parts"]] == ["all", "first"]
+    assert card.results["test"]["parts"][0]["n"] == summary.n
+    assert card.results["real"]["wmh_dice"] == {"sub-01": 0.6}
+    assert card.identity == load_card("markers").identity
+    told["machine"] = {"models": {"markers": "0.0.1 sha256:other"}}
+    (tmp_path / "accuracy_simulated.json").write_text(json.dumps(told), encoding="utf-8")
+    with pytest.raises(InputError, match="sha256:other"):
+        accuracy.put_in_card(tmp_path, weights)

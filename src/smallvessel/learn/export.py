@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -96,13 +94,6 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         if node.op_type in ("Identity", "Cast") and node.input[0] in weights:
             weights[node.output[0]] = weights[node.input[0]].float()
     return weights
-
-
-def write_card(card: ModelCard, folder: Path) -> Path:
-    """Write a card beside its weights."""
-    path = folder / f"{card.name}.card.json"
-    path.write_text(json.dumps(asdict(card), indent=2, ensure_ascii=False) + "\n")
-    return path
 
 
 def compare_export(model: UNet, card: ModelCard, folder: Path) -> float:

@@ -19,7 +19,7 @@ from ..errors import InputError
 from ..intake.bids import find_sessions
 from ..intake.sequences import load_session
 from ..markers import Marker, Sequence
-from ..models import ModelCard, ModelName, Network
+from ..models import ModelCard, ModelName, Network, write_card
 from ..prepare import prepare_session
 from ..records import SessionSource
 from ..segment.predict import with_mirror_image
@@ -29,7 +29,7 @@ from ..structures import Structure
 from ..volume import read_mask
 from .anatomy_samples import AnatomySamples
 from .calibrate import KnownSession, Table, calibrate, choose_points, expect_errors, predict_patches, shift_logits, tabulate
-from .export import compare_export, export_onnx, round_weights, write_card
+from .export import compare_export, export_onnx, round_weights
 from .heads import VALIDATION_HEADS, StoredHead, is_training_head, store_heads
 from .losses import anatomy_loss, late_marker_loss, marker_loss
 from .marker_samples import EASY_PATCHES, MarkerSamples
