@@ -37,7 +37,7 @@ from smallvessel.learn.curves import draw_curves  # noqa: E402
 from smallvessel.learn.export import HALVED_FROM, compare_export, export_onnx, read_weights, round_weights  # noqa: E402
 from smallvessel.learn.heads import StoredHead, is_training_head  # noqa: E402
 from smallvessel.learn.losses import anatomy_loss, marker_loss  # noqa: E402
-from smallvessel.learn.marker_samples import MarkerSamples, tissue_shares  # noqa: E402
+from smallvessel.learn.marker_samples import MarkerSamples, PresenceSettings, draw_presence, tissue_shares  # noqa: E402
 from smallvessel.learn.network import UNet, UNetSettings  # noqa: E402
 from smallvessel.learn.train import LossFunction, TrainSettings, learning_rate, load_average, train_network  # noqa: E402
 from smallvessel.markers import Marker, Sequence  # noqa: E402
@@ -321,6 +321,16 @@ def test_lesions_chances_are_fitted_with_the_spread_between_sessions() -> None:
         known.append(lesions)
         genuine.append(rng.random(12) < 1 / (1 + np.exp(-odds)))
     assert fit_lesions(known, genuine) == pytest.approx((-0.5, 0.8, 0.6, 1.5), abs=0.15)
+
+
+def test_every_subset_of_sequences_is_trained_on() -> None:
+    rng = np.random.default_rng(8)
+    drawn = [draw_presence(rng, PresenceSettings()) for _ in range(6000)]
+    assert len(set(drawn)) == 15
+    assert () not in drawn
+    assert 0.35 < np.mean([len(present) == 4 for present in drawn]) < 0.47
+    assert 0.12 < np.mean([Sequence.FLAIR not in present for present in drawn]) < 0.20
+    assert np.mean([present == (Sequence.SWI,) for present in drawn]) > 0.012
 
 
 def test_missed_lesions_are_fitted_with_their_spread() -> None:
