@@ -31,6 +31,7 @@ from smallvessel.intake.bids import find_sessions
 from smallvessel.markers import Marker, Sequence
 from smallvessel.models import WEIGHTS, load_card, write_card
 from smallvessel.run import Outcome, run_sessions
+from smallvessel.tables import NOT_AVAILABLE
 
 ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / "runs" / "accuracy"
@@ -129,15 +130,29 @@ def put_in_card(results: Path, weights: Path) -> None:
             raise InputError(f"a table accuracy_{name} of the network {found}", card.identity, "make the table again")
     told = tables["simulated"]
     parts = [{"marker": marker, "part": "all", **summary} for marker, summary in told["markers"].items()] + told["strata"]
-    test = {"data": f"SIMULATED: {told['note']}", "parts": [_of_card(part) for part in parts]}
+    test = {"data": f"SIMULATED: {told['note']}", "parts": {f"{part['marker']}, {part['part']}": _sentence(part) for part in parts}}
     wmh_dice = {case: of["smallvessel"] for case, of in tables["real"]["wmh_dice"].items()}
     real = {"data": "real scans of multiple sclerosis patients", "wmh_dice": wmh_dice}
     write_card(replace(card, results={**card.results, "test": test, "real": real}), weights)
 
 
-def _of_card(part: Mapping[str, Any]) -> dict[str, Any]:
-    shown = ("marker", "part", "n", "n_with_lesions", "dice_mean", "f1_overlap", "false_per_session", "positivity", "volume_r")
-    return {name: part[name] for name in shown}
+def _sentence(part: Mapping[str, Any]) -> str:
+    """A part's results, as a line of the card."""
+
+    def text(value: Any) -> str:
+        if not isinstance(value, Mapping):
+            return NOT_AVAILABLE if value is None else f"{value:.2f}"
+        if value.get("value") is None:
+            return NOT_AVAILABLE
+        ends = [value[end] for end in ("low", "high") if value[end] is not None]
+        return f"{value['value']:.2f}" + (f" ({ends[0]:.2f} to {ends[1]:.2f})" if ends else "")
+
+    return (
+        f"{part['n']} sessions, {part['n_with_lesions']} with lesions: "
+        f"Dice {text(part['dice_mean'])}, lesion F1 {text(part['f1_overlap'])}, "
+        f"false lesions per session {text(part['false_per_session'])}, lesion-free sessions with one {text(part['positivity'])}, "
+        f"Pearson r of volumes {text(part['volume_r'])}"
+    )
 
 
 def _plain(value: float) -> float | None:

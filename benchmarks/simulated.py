@@ -163,7 +163,7 @@ def divide(scores: Sequence[Score], folder: Path) -> list[tuple[Marker, str, lis
         parts.append((marker, f"load above {middle_ml:.2g} mL", [score for score in mine if score.reference_ml > middle_ml]))
         scarred = {score.session for score in mine if _record(folder, score)["Burden"].get("old_lesions")}
         parts.append((marker, "with an old infarct or haemorrhage", [score for score in mine if score.session in scarred]))
-        parts.append((marker, "without", [score for score in mine if score.session not in scarred]))
+        parts.append((marker, "without an old infarct or haemorrhage", [score for score in mine if score.session not in scarred]))
     return [part for part in parts if part[2]]
 
 

@@ -238,7 +238,7 @@ def info(topic: Annotated[str | None, typer.Argument(metavar="[scores]", help="S
         say(f"  training: {json.dumps(card.training, ensure_ascii=False)}")
         for data, content in card.results.items():
             if "parts" in content:  # the whole is in the card
-                content = {**content, "parts": [part for part in content["parts"] if part["part"] == "all"]}
+                content = {**content, "parts": {name: told for name, told in content["parts"].items() if name.endswith(", all")}}
             say(f"  results, {data}: {json.dumps(content, ensure_ascii=False)}")
         for limit in card.limits:
             say(f"  limit: {limit}")

@@ -275,8 +275,11 @@ def test_results_go_into_the_card_of_the_network_that_made_them(simulated_folder
     (tmp_path / "accuracy_real.json").write_text(json.dumps(real), encoding="utf-8")
     accuracy.put_in_card(tmp_path, weights)
     card = load_card("markers", weights)
-    assert [part["part"] for part in card.results["test"]["parts"]] == ["all", "first"]
-    assert card.results["test"]["parts"][0]["n"] == summary.n
+    parts = card.results["test"]["parts"]
+    assert list(parts) == ["WMH, all", "WMH, first"]
+    assert parts["WMH, all"].startswith("3 sessions, 2 with lesions: Dice ")
+    assert "false lesions per session 0.67, lesion-free sessions with one 1.00" in parts["WMH, all"]
+    assert "lesion-free sessions with one n/a" in parts["WMH, first"]
     assert card.results["real"]["wmh_dice"] == {"sub-01": 0.6}
     assert card.identity == load_card("markers").identity
     told["machine"] = {"models": {"markers": "0.0.1 sha256:other"}}
