@@ -174,7 +174,7 @@ class ExpectedErrors:
     largest_ml : float
         The largest measured volume among these: beyond it the spread grows with the volume.
     sessions : int
-        How many those were; a session with all its sequences and with fewer counts twice.
+        How many those were; a session counts once for each subset of its sequences with which it was measured.
     """
 
     offset: float

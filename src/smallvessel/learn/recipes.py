@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, replace
-from itertools import repeat
+from itertools import combinations, cycle, repeat
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -73,6 +73,11 @@ CALIBRATION_PATCHES = 120
 """Of validation heads, for the temperatures."""
 CALIBRATION_SESSIONS = 24
 """Of validation heads, for the operating points."""
+USUAL_SUBSET = frozenset((Sequence.FLAIR, Sequence.T1W))
+OTHER_SUBSETS = tuple(
+    subset for size in range(1, len(Sequence)) for subset in map(frozenset, combinations(Sequence, size)) if subset != USUAL_SUBSET
+)
+"""With these each calibration session is measured too, one for each session: one operating point serves all subsets."""
 USABLE_DICE = 0.25
 """A marker found worse than this on validation sessions gets no threshold: it is then not assessed, not counted as none. Own choice."""
 STARTED = "started.json"
@@ -188,27 +193,27 @@ def validation_heads(label_maps: Path, folder: Path, per_head: int, seed: int) -
 def tabulate_sessions(label_maps: Path, folder: Path, sessions: int, seed: int, card: ModelCard, weights: Path) -> list[Table]:
     """What every operating point makes of whole simulated sessions of the same heads, one process per core.
 
-    Each session counts twice: with all its sequences, and with FLAIR and T1w alone.
+    Each session counts three times: with all its sequences, with FLAIR and T1w alone, and with another of the subsets in turn.
     """
     data = folder.parent / "sessions-validation"
     simulate_dataset(_validation_maps(label_maps), data, sessions, seed)
     sources = find_sessions(data)[:sessions]
     with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), _use_one_core) as pool:
-        both = list(pool.map(_tabulate_views, sources, repeat(data), repeat(card), repeat(weights)))
-    return [table for tables in both for table in tables]
+        views = pool.map(_tabulate_views, sources, cycle(OTHER_SUBSETS), repeat(data), repeat(card), repeat(weights))
+        return [table for tables in views for table in tables]
 
 
 def _use_one_core() -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
 
 
-def _tabulate_views(source: SessionSource, data: Path, card: ModelCard, weights: Path) -> list[Table]:
+def _tabulate_views(source: SessionSource, subset: frozenset[Sequence], data: Path, card: ModelCard, weights: Path) -> list[Table]:
     prepared = prepare_session(load_session(source))
     paths = {marker: truth_path(data, source.id.subject, marker) for marker in Marker}
     truth = {marker: read_mask(path) for marker, path in paths.items() if path.exists()}
-    fewer = replace(prepared, images={s: prepared.images[s] for s in (Sequence.FLAIR, Sequence.T1W)})
+    fewer = (replace(prepared, images={s: image for s, image in prepared.images.items() if s in of}) for of in (USUAL_SUBSET, subset))
     network = with_mirror_image(Network(card, weights))
-    return [tabulate(KnownSession(view, truth), network, card.temperature) for view in (prepared, fewer)]
+    return [tabulate(KnownSession(view, truth), network, card.temperature) for view in (prepared, *fewer)]
 
 
 def _validation_maps(label_maps: Path) -> tuple[Path, ...]:
@@ -293,7 +298,7 @@ def export(name: ModelName, label_maps: Path, folder: Path, out: Path, seed: int
             errors={str(marker): asdict(errors) for marker, errors in expect_errors(tables, points).items()},
             results={
                 str(marker): {
-                    "data": f"{sessions} simulated sessions of head 13, with four sequences and with FLAIR and T1w alone",
+                    "data": f"{sessions} simulated sessions of head 13: four sequences, FLAIR and T1w, another subset in turn",
                     "mean_dice": round(point.dice, 3),
                     "lesion_f1": round(point.f1, 3),
                     "false_lesions_per_session": round(point.false_per_session, 3),
