@@ -85,11 +85,14 @@ def prepare_with(session: Session, network: AnatomyNetwork) -> Prepared:
 
     fused = fuse_anatomy([AnatomyView(found[s], to_reference[s], _weight(acquired[s].grid)) for s in trusted])
     grid = analysis_grid(acquired[reference].grid, find_intracranial(fused.head, fused.grid))
-    anatomy = build_anatomy(suppress_islands(fused), grid)
-    if len(trusted) > 1:
-        heads = {s: take_over_head(found[s].head, fused.head, to_reference[s].inverse()) for s in trusted}
-        brains |= _of_each(trusted, lambda s: find_brain(heads[s], acquired[s].grid))
-    images = _of_each(acquired, lambda s: resample(corrected[s], grid, to_reference[s]))
+    # one thread each, for all of the time: the number is SimpleITK's own, not a thread's
+    with one_thread(), ThreadPoolExecutor(1) as beside:
+        building = beside.submit(build_anatomy, suppress_islands(fused), grid)
+        if len(trusted) > 1:
+            heads = {s: take_over_head(found[s].head, fused.head, to_reference[s].inverse()) for s in trusted}
+            brains |= _of_each(trusted, lambda s: find_brain(heads[s], acquired[s].grid))
+        images = _of_each(acquired, lambda s: resample(corrected[s], grid, to_reference[s]))
+        anatomy = building.result()
     native = {s: Native(image.grid, reorder_axes(brains[s], image.grid), to_reference[s]) for s, image in files.items()}
     image_checks = _of_each(
         acquired,
