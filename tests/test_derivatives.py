@@ -177,6 +177,7 @@ def test_lesions_are_rows_with_fixed_decimals(dataset: Path) -> None:
         "mars_region": "n/a",
         "side": "right",
         "confidence": "0.912",
+        "chance": "n/a",
     }
     assert set(rows[0]) == set(json.loads((dataset / "lesions.json").read_text()))
 

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import ModelError
+from .expected import ExpectedErrors
 from .markers import Marker
-from .records import ExpectedErrors
 
 WEIGHTS = Path(__file__).parent / "weights"
 DOWNSAMPLING = 16
@@ -46,7 +46,7 @@ class ModelCard:
     temperature : mapping
         Markers network: per marker the divisor of the logit that calibrates its probability.
     errors : mapping
-        Markers network: per marker the fields of :class:`smallvessel.records.ExpectedErrors`.
+        Markers network: per marker the fields of :class:`smallvessel.expected.ExpectedErrors`.
     training, results, limits
         Free-form, for people: command, commit, seed, data; figures with n and interval; what it was never tested on.
     """

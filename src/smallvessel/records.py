@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from .expected import ExpectedErrors
 from .markers import Marker, Sequence
 from .participants import UNKNOWN, Traits
 from .scales import Scale
@@ -148,46 +149,6 @@ class Prepared:
     checks: tuple[Check, ...]
     steps: tuple[str, ...] = ()
     """Sentences in the past tense, in order: the methods paragraph is made of them."""
-
-
-CONFIDENCE_CLIP = 1e-4
-"""Confidences are kept this far from 0 and 1 where their logit is taken."""
-USUAL_LESION_MM3 = 20.0
-"""Volumes enter a lesion's chance relative to this one."""
-
-
-@dataclass(frozen=True)
-class ExpectedErrors:
-    """How wrong a marker's lesions and volumes were on validation sessions, which are simulated.
-
-    Attributes
-    ----------
-    offset, slope, size_slope, session_sd : float
-        A lesion of confidence c and volume v is one with probability 1 / (1 + exp(-(offset + slope * log(c / (1 - c)) + size_slope *
-        log(v / 20 mm³) + u))), u of the session being drawn from a normal distribution of this SD: in some all are false.
-    missed_base, missed_rate : float
-        Mean number of true lesions that were not found: base + rate * number of found ones expected to be true.
-    missed_dispersion : float
-        The variance of that number is mean + dispersion * mean²: 0 is a Poisson distribution.
-    root_bias, root_sd : float
-        Mean and SD of √true − √measured volume, in √mL.
-    largest_ml : float
-        The largest measured volume among these: beyond it the spread grows with the volume.
-    sessions : int
-        How many those were; a session counts once for each subset of its sequences with which it was measured.
-    """
-
-    offset: float
-    slope: float
-    size_slope: float
-    session_sd: float
-    missed_base: float
-    missed_rate: float
-    missed_dispersion: float
-    root_bias: float
-    root_sd: float
-    largest_ml: float
-    sessions: int
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ import numpy as np
 
 from .derivatives import MNI, read_record, session_files
 from .errors import InputError
+from .expected import ExpectedErrors
 from .markers import MARKERS, Marker, Sequence
 from .participants import UNKNOWN, Traits
 from .records import (
     Anatomy,
     Check,
-    ExpectedErrors,
     MarkerMap,
     Measurements,
     Native,

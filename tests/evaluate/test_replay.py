@@ -176,7 +176,7 @@ def test_a_slice_of_the_study_from_heads_to_tables(tmp_path: Path) -> None:
 def test_grades_of_the_true_masks_become_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     values = {SessionId("a"): {"fazekas_pv": 2.0, "epvs_bg": None, "WMH count": 3.0}, SessionId("b"): {"fazekas_pv": 0.0, "epvs_bg": 1.0}}
     monkeypatch.setattr(replay_study, "list_sessions", lambda _: tuple(values))
-    monkeypatch.setattr(replay_study, "read_session", lambda _, id, __: id)
+    monkeypatch.setattr(replay_study, "read_session", lambda _, id: id)
     monkeypatch.setattr(replay_study, "measure_truth", lambda id, _: values[id])
     table = replay_study.rate_patients(tmp_path / "raw", tmp_path / "out", tmp_path / "visual.tsv")
     header, *rows = (line.split("\t") for line in table.read_text().splitlines())

@@ -18,6 +18,7 @@ from scenes import scene, scene_anatomy, scene_grid, scene_image
 torch = pytest.importorskip("torch", reason="training needs torch")
 
 from smallvessel.errors import InputError  # noqa: E402
+from smallvessel.expected import lesion_chance  # noqa: E402
 from smallvessel.intensity import normalise_brain  # noqa: E402
 from smallvessel.learn import recipes  # noqa: E402
 from smallvessel.learn.anatomy_samples import AnatomySamples  # noqa: E402
@@ -28,12 +29,10 @@ from smallvessel.learn.calibrate import (  # noqa: E402
     OperatingPoint,
     calibrate,
     choose_points,
-    expect_errors,
-    fit_lesions,
-    fit_missed,
     tabulate,
 )
 from smallvessel.learn.curves import draw_curves  # noqa: E402
+from smallvessel.learn.expect import expect_errors, fit_lesions, fit_missed  # noqa: E402
 from smallvessel.learn.export import HALVED_FROM, compare_export, export_onnx, read_weights, round_weights  # noqa: E402
 from smallvessel.learn.heads import StoredHead, is_training_head  # noqa: E402
 from smallvessel.learn.losses import anatomy_loss, marker_loss  # noqa: E402
@@ -41,7 +40,6 @@ from smallvessel.learn.marker_samples import MarkerSamples, PresenceSettings, dr
 from smallvessel.learn.network import UNet, UNetSettings  # noqa: E402
 from smallvessel.learn.train import LossFunction, TrainSettings, learning_rate, load_average, train_network  # noqa: E402
 from smallvessel.markers import Marker, Sequence  # noqa: E402
-from smallvessel.measure.uncertainty import lesion_chance  # noqa: E402
 from smallvessel.models import ModelCard  # noqa: E402
 from smallvessel.segment.refine import Threshold  # noqa: E402
 from smallvessel.simulate.acquisition import AcquisitionSettings, acquire_signal, apply_axes, draw_protocol, draw_sampling  # noqa: E402

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from smallvessel.measure.uncertainty import count_chances, count_range, grade_chances, lesion_chance, volume_range_ml
-from smallvessel.records import USUAL_LESION_MM3, ExpectedErrors
+from smallvessel.expected import USUAL_LESION_MM3, ExpectedErrors, lesion_chance
+from smallvessel.measure.uncertainty import count_chances, count_range, grade_chances, volume_range_ml
 
 HONEST = ExpectedErrors(
     offset=0.0,

@@ -28,7 +28,8 @@ from ..simulate.session import simulate_dataset, truth_path
 from ..structures import Structure
 from ..volume import read_mask
 from .anatomy_samples import AnatomySamples
-from .calibrate import KnownSession, Table, calibrate, choose_points, expect_errors, predict_patches, shift_logits, tabulate
+from .calibrate import KnownSession, Table, calibrate, choose_points, predict_patches, shift_logits, tabulate
+from .expect import expect_errors
 from .export import compare_export, export_onnx, round_weights
 from .heads import VALIDATION_HEADS, StoredHead, is_training_head, store_heads
 from .losses import anatomy_loss, late_marker_loss, marker_loss

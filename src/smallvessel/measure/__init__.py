@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config import MeasureSettings
+from ..expected import ExpectedErrors, lesion_log_odds
 from ..markers import Marker
 from ..participants import UNKNOWN, Traits
 from ..records import (
     NO_REFERENCE,
-    ExpectedErrors,
     Lesion,
     MarkerMap,
     MarkerMeasures,
@@ -34,7 +34,7 @@ from .extent import Slab, WmhExtent, find_worst_slab, measure_extent
 from .lesions import measure_lesions, structure_volumes_ml, sum_marker
 from .regions import CODES, EPVS_REGIONS, RegionMaps, map_regions, region_names
 from .scores import Evidence, score_session
-from .uncertainty import count_chances, count_range, lesion_log_odds, volume_range_ml
+from .uncertainty import count_chances, count_range, volume_range_ml
 
 __all__ = ["measure_session"]
 

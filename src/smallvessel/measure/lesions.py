@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config import MeasureSettings
+from ..expected import lesion_chance
 from ..markers import Marker
 from ..records import Lesion, MarkerMap, MarkerMeasures
 from ..scales import MARS_REGIONS
 from ..shapes import Box, component_boxes, diameter_mm
 from ..volume import Grid
 from .regions import NAMES, RegionMaps, divide_wmh, region_names, region_of, side_of, vote, wmh_classes, wmh_zones
-from .uncertainty import lesion_chance
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,35 +11,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, logit
 from scipy.stats import nbinom, poisson, t
 
-from ..records import CONFIDENCE_CLIP, USUAL_LESION_MM3, ExpectedErrors
+from ..expected import SHARES, ExpectedErrors, over_sessions
 
 LEVEL = 0.95
 NEGLIGIBLE = 1e-9
-SESSIONS, _weights = np.polynomial.hermite_e.hermegauss(21)  # type: ignore[no-untyped-call]
-SHARES: NDArray[np.float64] = _weights / _weights.sum()
-"""Points and weights that stand for a standard normal distribution."""
 SPREAD = 0.5
 """Lesions found that are spread over all parts before the missed ones are shared out. Own choice."""
-
-
-def lesion_log_odds(confidence: float, volume_mm3: float, errors: ExpectedErrors) -> float:
-    """Log odds of a lesion to be one, in a session like most."""
-    certain = float(logit(np.clip(confidence, CONFIDENCE_CLIP, 1 - CONFIDENCE_CLIP)))
-    return errors.offset + errors.slope * certain + errors.size_slope * math.log(volume_mm3 / USUAL_LESION_MM3)
-
-
-def over_sessions(log_odds: NDArray[np.float64], session_sd: float) -> NDArray[np.float64]:
-    """Chances of lesions in sessions of every kind, shape (:data:`SESSIONS`, n); weights are :data:`SHARES`."""
-    return np.asarray(expit(log_odds + session_sd * SESSIONS[:, None]))
-
-
-def lesion_chance(confidence: float, volume_mm3: float, errors: ExpectedErrors) -> float:
-    """Probability of a lesion to be one, by how often lesions of its confidence and volume were."""
-    log_odds = np.array([lesion_log_odds(confidence, volume_mm3, errors)])
-    return float(SHARES @ over_sessions(log_odds, errors.session_sd)[:, 0])
 
 
 def count_chances(
@@ -56,7 +35,7 @@ def count_chances(
     Parameters
     ----------
     log_odds : sequence of float
-        Of all lesions found, from :func:`lesion_log_odds`.
+        Of all lesions found, from :func:`smallvessel.expected.lesion_log_odds`.
     errors : ExpectedErrors
     inside : sequence of bool, optional
         Which of them lie in the part; without it, all.
