@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import shutil
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +21,14 @@ from results import read_rows
 from smallvessel.cli import main
 from smallvessel.config import Settings
 from smallvessel.demo import DATA, SUBJECT, demo_source
+from smallvessel.derivatives import read_record, session_files
 from smallvessel.intake.bids import session_from_files
 from smallvessel.markers import MARKERS, Marker, Sequence
 from smallvessel.records import RunSummary
+from smallvessel.redraw import measure_again
+from smallvessel.restore import list_sessions, read_session
 from smallvessel.run import run_sessions
+from smallvessel.tables import lesions_digest, session_record
 
 OPENMS = Path(__file__).resolve().parents[1] / "../shared/data/openms-bids"
 GOLDEN = Path(__file__).parent / "golden/openms_listing.txt"
@@ -190,6 +196,18 @@ def test_every_marker_of_the_simulated_patient_is_found(demo: Path) -> None:
 
 
 @needs_browser
+def test_a_session_that_is_read_back_has_the_same_lesions_ranges_and_chances(demo: Path) -> None:
+    (id,) = list_sessions(demo)
+    files, result = session_files(id), read_session(demo, id)
+    again = replace(result, measurements=measure_again(result))
+    assert lesions_digest(again.measurements.lesions) == hashlib.sha256((demo / files.lesions).read_bytes()).hexdigest()
+    assert all(lesion.chance is not None for lesion in again.measurements.lesions)
+    written, now = read_record(demo / files.measures), json.loads(json.dumps(session_record(again)))
+    assert {name: now[name] for name in ("markers", "scores", "expected_errors")} == {
+        name: written[name] for name in ("markers", "scores", "expected_errors")
+    }
+
+
 def test_the_report_of_the_simulated_patient_is_read_and_reviewed_in_a_browser(demo: Path, tmp_path: Path) -> None:
     pytest.importorskip("playwright", reason="playwright is not installed (pip install smallvessel[dev])")
     complaints: list[str] = []

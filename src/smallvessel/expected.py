@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+CONFIDENCE_DECIMALS = 3
+"""With these confidences are kept and written: a session that is read back has the same chances."""
 CONFIDENCE_CLIP = 1e-4
 """Confidences are kept this far from 0 and 1 where their logit is taken."""
 USUAL_LESION_MM3 = 20.0

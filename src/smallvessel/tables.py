@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from .expected import CONFIDENCE_DECIMALS
 from .markers import MARKERS, Marker
 from .models import describe_networks
 from .participants import UNKNOWN
@@ -20,7 +21,6 @@ NOT_AVAILABLE = "n/a"
 ML_DECIMALS = 4
 Z_DECIMALS = 4
 MM_DECIMALS = 2
-CONFIDENCE_DECIMALS = 3
 CHECK_DECIMALS = 4
 SECONDS_DECIMALS = 2
 

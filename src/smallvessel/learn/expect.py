@@ -77,10 +77,10 @@ def fit_missed(missed: NDArray[np.int64], expected: NDArray[np.float64]) -> tupl
 
 
 def fit_lesions(known: Sequence[NDArray[np.float64]], genuine: Sequence[NDArray[np.bool_]]) -> tuple[float, float, float, float]:
-    """Logistic regression of being a lesion, with a random intercept per session (by quadrature), drawn towards believing the confidence
-    as it is, whatever the volume.
+    """Logistic regression of being a lesion, with a random intercept per session.
 
-    A larger lesion is never the less likely one: where few are false, chance alone would say so.
+    By quadrature over the intercept, and drawn towards believing the confidence as it is, whatever the volume. A larger lesion is never
+    the less likely one: where few are false, chance alone would say so.
 
     Parameters
     ----------

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from ..expected import CONFIDENCE_DECIMALS
 from ..markers import Marker
 from ..records import Prepared
 from ..shapes import component_boxes, label_components
@@ -201,6 +202,7 @@ def _number_lesions(
     for label, box in component_boxes(labels, 0):
         inside = labels[box] == label
         if np.count_nonzero(inside) >= min_voxels:
-            confidence.append(float(np.percentile(probability[box][inside], CONFIDENCE_PERCENTILE)))
+            core = float(np.percentile(probability[box][inside], CONFIDENCE_PERCENTILE))
+            confidence.append(round(core, CONFIDENCE_DECIMALS))
             new_label[label] = len(confidence)
     return new_label[labels], tuple(confidence)
