@@ -31,7 +31,6 @@ from smallvessel.intake.bids import find_sessions
 from smallvessel.markers import Marker, Sequence
 from smallvessel.models import WEIGHTS, load_card, write_card
 from smallvessel.run import Outcome, run_sessions
-from smallvessel.tables import NOT_AVAILABLE
 
 ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / "runs" / "accuracy"
@@ -138,15 +137,7 @@ def put_in_card(results: Path, weights: Path) -> None:
 
 def _sentence(part: Mapping[str, Any]) -> str:
     """A part's results, as a line of the card."""
-
-    def text(value: Any) -> str:
-        if not isinstance(value, Mapping):
-            return NOT_AVAILABLE if value is None else f"{value:.2f}"
-        if value.get("value") is None:
-            return NOT_AVAILABLE
-        ends = [value[end] for end in ("low", "high") if value[end] is not None]
-        return f"{value['value']:.2f}" + (f" ({ends[0]:.2f} to {ends[1]:.2f})" if ends else "")
-
+    text = simulated.plain_text
     return (
         f"{part['n']} sessions, {part['n_with_lesions']} with lesions: "
         f"Dice {text(part['dice_mean'])}, lesion F1 {text(part['f1_overlap'])}, "

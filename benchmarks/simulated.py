@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ from smallvessel.intake.bids import find_sessions
 from smallvessel.markers import MARKERS, Marker
 from smallvessel.markers import Sequence as MrSequence
 from smallvessel.records import NotAssessed, SessionId
+from smallvessel.tables import NOT_AVAILABLE
 from smallvessel.volume import LabelMap, Mask, Transform, read_mask, resample
 
 
@@ -324,13 +325,16 @@ def _pooled_dice(volumes: NDArray[np.float64]) -> float:
     return float(2 * common / (reference + prediction)) if reference + prediction > 0 else math.nan
 
 
+def plain_text(value: Mapping[str, float | None] | float | None) -> str:
+    """A value of :func:`to_record` with two decimals, and its interval where it has one."""
+    if not isinstance(value, Mapping):
+        return NOT_AVAILABLE if value is None else f"{value:.2f}"
+    low, high = value["low"], value["high"]
+    return f"{value['value']:.2f}" + ("" if low is None or high is None else f" ({low:.2f} to {high:.2f})")
+
+
 def _text(value: Estimate | float | NotAssessed) -> str:
-    if isinstance(value, NotAssessed):
-        return "n/a"
-    if isinstance(value, float):
-        return f"{value:.2f}"
-    interval = "" if math.isnan(value.low) else f" ({value.low:.2f} to {value.high:.2f})"
-    return f"{value.value:.2f}{interval}"
+    return plain_text(_plain(value))
 
 
 def _plain(value: Any) -> Any:

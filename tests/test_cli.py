@@ -282,6 +282,11 @@ def test_doctor_fails_on_damaged_weights(tmp_path: Path, capsys: pytest.CaptureF
     assert "FAIL network anatomy" in capsys.readouterr().out
 
 
+def test_help_keeps_what_stands_in_brackets(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--help"]) == 0
+    assert "extra [pdf]" in " ".join(capsys.readouterr().out.replace("│", " ").split())
+
+
 def test_the_installed_command_answers() -> None:
     command = Path(sys.executable).with_name("smallvessel")
     answer = subprocess.run([command, "--version"], capture_output=True, text=True, check=True)

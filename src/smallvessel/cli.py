@@ -139,7 +139,7 @@ def run(
     z_over_assessed: Annotated[
         bool, typer.Option("--z-over-assessed", help="Make the total Z score from the markers that were assessed, where one was not.")
     ] = False,
-    pdf: Annotated[bool, typer.Option("--pdf", help="Write each report as a PDF too; needs the extra [pdf].")] = False,
+    pdf: Annotated[bool, typer.Option("--pdf", help="Write each report as a PDF too; needs the extra \\[pdf].")] = False,
     force: Annotated[bool, typer.Option("--force", help="Measure finished sessions again.")] = False,
     trust_header: Annotated[bool, typer.Option("--trust-header", help="Accept images without a declared orientation.")] = False,
 ) -> None:
