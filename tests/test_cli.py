@@ -283,7 +283,7 @@ def test_doctor_fails_on_damaged_weights(tmp_path: Path, capsys: pytest.CaptureF
 
 
 def test_help_keeps_what_stands_in_brackets(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["run", "--help"]) == 0
+    assert smallvessel("run", "--help") == 0
     assert "extra [pdf]" in " ".join(capsys.readouterr().out.replace("│", " ").split())
 
 
