@@ -291,3 +291,8 @@ def test_the_installed_command_answers() -> None:
     command = Path(sys.executable).with_name("smallvessel")
     answer = subprocess.run([command, "--version"], capture_output=True, text=True, check=True)
     assert answer.stdout == f"smallvessel {__version__}\n"
+
+
+def test_a_folder_whose_name_is_not_utf8_can_be_told(call: Call, bids: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert smallvessel("run", bids, tmp_path / b"m\xfcller".decode(errors="surrogateescape")) == 0
+    assert r"m\udcfcller" in capsys.readouterr().out

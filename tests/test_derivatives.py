@@ -10,6 +10,7 @@ import pytest
 
 from bids_validator import issues_of
 from results import NO_SWI, SHIFT_MM, T1W_GRID, make_result, read_rows, without_marker
+from smallvessel.dataset import start_dataset
 from smallvessel.derivatives import (
     bids_uri,
     clear_session,
@@ -18,7 +19,6 @@ from smallvessel.derivatives import (
     raw_root,
     rebuild_tables,
     session_files,
-    start_dataset,
     write_json,
     write_session,
     write_text,
@@ -338,3 +338,10 @@ def test_names_of_a_session(tmp_path: Path) -> None:
     assert files.report == Path("sub-01_ses-x.html")
     assert files.log == Path("logs/sub-01_ses-x.log")
     assert files.transform(Sequence.T2W, Sequence.FLAIR).name == "sub-01_ses-x_from-T2w_to-FLAIR_mode-points_xfm.txt"
+
+
+def test_a_link_to_a_folder_whose_name_is_not_utf8_can_be_written(tmp_path: Path) -> None:
+    raw = tmp_path / b"m\xfcller".decode(errors="surrogateescape")
+    start_dataset(tmp_path / "out", "0.1.0", MODELS, raw)
+    links = json.loads((tmp_path / "out/dataset_description.json").read_text(encoding="utf-8"))["DatasetLinks"]
+    assert links == {"raw": f"../{raw.name}"}

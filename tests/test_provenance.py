@@ -12,8 +12,8 @@ from smallvessel.config import MeasureSettings, PeriventricularRule, Settings
 from smallvessel.errors import InputError
 from smallvessel.markers import STRIVE, Marker, Sequence
 from smallvessel.models import load_card
-from smallvessel.provenance import Journal, hash_inputs, methods_paragraph, package_versions, peak_memory_mb, run_digest
-from smallvessel.records import SessionId, SessionSource
+from smallvessel.provenance import Journal, hash_inputs, make_provenance, methods_paragraph, package_versions, peak_memory_mb, run_digest
+from smallvessel.records import ImageFile, Session, SessionId, SessionSource
 
 INPUTS = {Sequence.FLAIR: "f" * 64, Sequence.T1W: "1" * 64}
 MODELS = {"anatomy": "1.0 sha256:a"}
@@ -78,6 +78,31 @@ def test_an_unexpected_failure_is_one_line_with_the_traceback_in_the_log(tmp_pat
     failure = journal.failure(caught.value)
     assert failure.message == "Unexpected ZeroDivisionError: integer division or modulo by zero (traceback in sub-01.log)"
     assert "Traceback" in (tmp_path / "sub-01.log").read_text()
+
+
+LATIN_1 = b"schr\xe4g".decode(errors="surrogateescape")
+"""A name as an old archive leaves it: its bytes are not UTF-8."""
+
+
+def test_names_that_are_not_utf8_are_spelled_out_in_log_and_failure(tmp_path: Path) -> None:
+    log = tmp_path / "sub-01.log"
+    journal = Journal(log, SessionId("01"))
+    journal.say(f"{LATIN_1} was left out.")
+    assert journal.sentences == [r"schr\udce4g was left out."]
+    expected = journal.failure(InputError(LATIN_1, "a head", f"rename {LATIN_1}"))
+    assert expected.message == r"Found: schr\udce4g. Expected: a head. To do: rename schr\udce4g."
+    unexpected = journal.failure(ValueError(LATIN_1))
+    assert unexpected.message == r"Unexpected ValueError: schr\udce4g (traceback in sub-01.log)"
+    assert log.read_text(encoding="utf-8").count(r"schr\udce4g") == 5
+
+
+def test_the_source_of_an_image_can_be_written_whatever_its_name(tmp_path: Path) -> None:
+    result = make_result()
+    image = ImageFile(tmp_path / f"{LATIN_1}.nii", Sequence.FLAIR, next(iter(result.prepared.images.values())), "f" * 64)
+    session = Session(result.id, {Sequence.FLAIR: image}, ())
+    journal = Journal(tmp_path / "sub-01.log", result.id)
+    made = make_provenance(session, result.prepared, result.segmentation, Settings(), journal)
+    assert made.sources == {"FLAIR": r"schr\udce4g.nii"}
 
 
 def test_the_methods_name_what_was_done_and_nothing_else() -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,46 +19,17 @@ import numpy as np
 
 from .errors import InputError
 from .markers import MARKERS, Marker, Sequence
-from .models import describe_networks
 from .records import MarkerMap, SessionId, SessionResult
 from .structures import RIGHT_OFFSET, UNSIDED, lookup_rows
 from .tables import LESION_COLUMNS, lesion_rows, measures_table, session_record, tsv
 from .volume import LabelMap, Mask, Transform, Volume, write_volume
 
-BIDS_VERSION = "1.10.0"
 RESOLUTION = {"1mm": "1 mm isotropic, axes parallel to the reference image, cropped to the brain"}
 """The analysis grid, as BIDS wants its ``res-`` entity explained."""
 PROBABILITY_DECIMALS = 4
-IGNORED = (
-    "# Files that BIDS has no name for: tables per session, reports, logs and transforms (BEP014 is not part of BIDS yet).",
-    "/measures.tsv",
-    "/measures.json",
-    "/lesions.json",
-    "/cohort/",
-    "*_measures.json",
-    "*_lesions.tsv",
-    "*_xfm.txt",
-    "*.html",
-    "*.pdf",
-    "*_review.json",
-    "*_thumbnail.svg",
-    "original/",
-    "logs/",
-)
-README = """# Markers of cerebral small vessel disease
-
-Measured by smallvessel. Research use only, no diagnosis.
-
-- `measures.tsv`: a row per session; `measures.json` describes its columns. `n/a` means not assessed, never zero.
-- `index.html`: all sessions; `sub-*.html`: a report per session.
-- `sub-*/**/*_measures.json`: all that was measured on a session, why something was not, the quality checks, and how it was made.
-- `sub-*/**/*_lesions.tsv`: a row per lesion; `lesions.json` describes its columns.
-- `*_space-FLAIR_label-WMH_mask.nii.gz`: a marker on the very grid of the sequence that `space` names; likewise `_probseg`.
-- `*_space-FLAIR_res-1mm_*`: on the 1 mm grid on which everything is measured, in the same world as that sequence.
-- `*_from-T1w_to-FLAIR_mode-points_xfm.txt`: 4x4 matrix; maps a point in the world of T1w (RAS, mm) to that of FLAIR.
-- `logs/`: what happened to each session.
-"""
 MNI = "MNI152"
+ROW = ("participant_id", "session_id", "sequences", "icv_ml", "brain_ml", "markers", "scores", "z", "qc", "provenance")
+"""What the record of a session has to hold to be a row of the table."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +56,15 @@ class SessionFiles:
         """What a review replaced, as it was measured."""
         return self.folder / "original"
 
+    def kept(self, path: Path) -> Path:
+        """Where a review keeps what was measured at first, of a file in the session's folder."""
+        return self.original / path.relative_to(self.folder)
+
+    @property
+    def reports(self) -> tuple[Path, ...]:
+        """What shows the session's results, and can be made of them again."""
+        return self.report, self.pdf, self.thumbnail
+
     @property
     def report(self) -> Path:
         return Path(f"{self.id}.html")
@@ -108,6 +89,22 @@ class SessionFiles:
     def transform(self, source: Sequence, target: Sequence | str) -> Path:
         return self.folder / "anat" / f"{self.id}_from-{source}_to-{target}_mode-points_xfm.txt"
 
+    def every(self) -> tuple[Path, ...]:
+        """All that a session may own, whatever its sequences, markers and settings, but its record and its log."""
+        whats = [f"label-{what}" for what in ("brain_mask", "intracranial_mask", "right_mask")] + ["desc-anatomy_dseg", "desc-lobes_dseg"]
+        for marker in Marker:
+            whats += [f"label-{marker}_mask", f"label-{marker}_probseg", f"desc-{marker}lesions_dseg"]
+        images = [self.image(space, what, res) for space in Sequence for what in whats for res in (None, *RESOLUTION)]
+        beside = [beside_image(image, ending) for image in images for ending in (".json", ".tsv")]
+        transforms = [self.transform(source, target) for source in Sequence for target in (*Sequence, MNI)]
+        inside = [self.lesions, *images, *beside, *transforms]
+        return *self.reports, *inside, *map(self.kept, (self.measures, *inside))
+
+
+def beside_image(path: Path, ending: str) -> Path:
+    """The file that belongs to an image: its sidecar (.json) or its look-up table (.tsv)."""
+    return path.with_name(path.name.removesuffix(".nii.gz") + ending)
+
 
 def session_files(id: SessionId) -> SessionFiles:
     """Names of one session's outputs, relative to the output folder."""
@@ -115,8 +112,8 @@ def session_files(id: SessionId) -> SessionFiles:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file atomically: it is whole or absent."""
-    write_bytes(path, text.encode())
+    """Write a UTF-8 text file atomically: it is whole or absent. A name's bytes that are not UTF-8 are spelled out."""
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -138,66 +135,24 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def start_dataset(out: Path, version: str, models: Mapping[str, str], raw: Path | None = None) -> None:
-    """Make the output folder a BIDS derivative data set.
-
-    Parameters
-    ----------
-    out : Path
-    version : str
-    models : mapping
-        Network name to its version and hash.
-    raw : Path, optional
-        The BIDS data set that is measured; the link to it is relative, so that both can move together.
-
-    Raises
-    ------
-    InputError
-        When the folder cannot be written or belongs to something else.
-    """
-    description = out / "dataset_description.json"
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        if description.exists():
-            _refuse_foreign(description)
-        links = {"raw": _link(raw, out)} if raw else {}
-        content = {
-            "Name": "Markers of cerebral small vessel disease, measured by smallvessel",
-            "BIDSVersion": BIDS_VERSION,
-            "DatasetType": "derivative",
-            "License": "as the source data",
-            "GeneratedBy": [{"Name": "smallvessel", "Version": version, "Description": f"Networks: {describe_networks(models)}"}],
-            **({"DatasetLinks": links} if links else {}),
-        }
-        write_json(description, content)
-        write_text(out / ".bidsignore", "\n".join(IGNORED) + "\n")
-        write_text(out / "README.md", README)
-    except OSError as error:
-        raise InputError(
-            f"an output folder {out} that cannot be written ({error.strerror})", "a folder to write in", "choose another"
-        ) from None
-
-
 def write_session(result: SessionResult, out: Path, probability: bool = True) -> tuple[Path, ...]:
-    """Write a session's images, transforms and lesions; not yet its ``measures.json``, see :func:`finish_session`.
-
-    What an earlier run wrote for this session is removed first, so that no file is left over from other inputs or settings.
+    """Write a session's images, transforms and lesions over those that are there; from now on it is not finished.
 
     Returns
     -------
     tuple of Path
-        The files written, relative to ``out``.
+        The files written, relative to ``out``: with the reports they are what :func:`finish_session` has to know.
     """
-    clear_session(out, result.id)
+    (out / session_files(result.id).measures).unlink(missing_ok=True)
     files, prepared = session_files(result.id), result.prepared
     written = []
     for path, image, sidecar in _images(result, probability):
         write_volume(out / path, image)
-        write_json(out / path.with_name(path.name.replace(".nii.gz", ".json")), sidecar)
-        written += [path, path.with_name(path.name.replace(".nii.gz", ".json"))]
-    lookup = _anatomy_path(result).with_name(_anatomy_path(result).name.replace(".nii.gz", ".tsv"))
+        write_json(out / beside_image(path, ".json"), sidecar)
+        written += [path, beside_image(path, ".json")]
+    lookup = beside_image(_anatomy_path(result), ".tsv")
     write_text(out / lookup, tsv(("index", "name", "color"), lookup_rows()))
-    lobes = _lobes_path(result).with_name(_lobes_path(result).name.replace(".nii.gz", ".tsv"))
+    lobes = beside_image(_lobes_path(result), ".tsv")
     write_text(out / lobes, tsv(("index", "name"), ((str(code), name) for code, name in sorted(prepared.anatomy.lobes.names.items()))))
     to_mni = files.transform(prepared.reference, MNI)
     write_text(out / to_mni, _matrix_text(prepared.anatomy.mni_from_reference))
@@ -210,30 +165,63 @@ def write_session(result: SessionResult, out: Path, probability: bool = True) ->
     return (*written, lookup, lobes, to_mni, files.lesions)
 
 
-def finish_session(result: SessionResult, out: Path, written: tuple[Path, ...]) -> None:
-    """Write the session's ``measures.json``: from now on the session counts as finished."""
+def finish_session(result: SessionResult, out: Path, written: Iterable[Path]) -> None:
+    """Write the session's ``measures.json``: from now on the session counts as finished.
+
+    What it may own and is not among ``written``, such as images that an earlier run made with other settings, is removed.
+    """
+    files = session_files(result.id)
+    _remove(out, files, set(files.every()) - set(written))
     record = session_record(result)
     record["files"] = sorted(path.as_posix() for path in written)
-    write_json(out / session_files(result.id).measures, record)
+    write_json(out / files.measures, record)
 
 
 def clear_session(out: Path, id: SessionId) -> None:
-    """Remove what a finished run wrote for this session, and only that; afterwards it is not finished."""
-    path = out / session_files(id).measures
-    names = _files_of(path)
-    path.unlink(missing_ok=True)
-    for name in names:
-        (out / name).unlink(missing_ok=True)
+    """Remove all that runs and reviews wrote for this session, finished or cut off, and only that."""
+    files = session_files(id)
+    listed = _files_of(out / files.measures)
+    (out / files.kept(files.measures)).unlink(missing_ok=True)  # first: without a record beside it, it tells of a review that was cut off
+    (out / files.measures).unlink(missing_ok=True)
+    _remove(out, files, {*files.every(), *listed})
+
+
+def keep_finished(out: Path, record: dict[str, Any], id: SessionId, files: Iterable[Path]) -> None:
+    """Write the record of a session with the files that it lists from now on."""
+    write_json(out / session_files(id).measures, {**record, "files": sorted(path.as_posix() for path in files)})
 
 
 def is_finished(out: Path, id: SessionId, digest: str) -> bool:
-    """Whether this session's outputs are complete and come from the same inputs, settings, weights and version."""
-    path = out / session_files(id).measures
+    """Whether this session's results are complete and come from the same inputs, settings, weights and version.
+
+    Its reports may be missing: they can be made again.
+    """
+    files = session_files(id)
     try:
-        found = read_record(path)["provenance"]["digest"]
+        found = read_record(out / files.measures)["provenance"]["digest"]
     except (InputError, KeyError, TypeError):
         return False
-    return bool(found == digest) and all((out / name).exists() for name in _files_of(path))
+    needed = set(_files_of(out / files.measures)) - set(files.reports)
+    return bool(found == digest) and all((out / path).exists() for path in needed)
+
+
+def is_cut_off(out: Path, id: SessionId) -> bool:
+    """Whether a review of this session was cut off while it was written: what was measured at first is there, and no record."""
+    files = session_files(id)
+    return not (out / files.measures).exists() and (out / files.kept(files.measures)).exists()
+
+
+def files_there(out: Path, record: Mapping[str, Any]) -> frozenset[Path]:
+    """The files that a session's record lists and that are there. Others may be of an earlier run that was cut off."""
+    return frozenset(path for path in _listed(record) if (out / path).exists())
+
+
+def originals_there(out: Path, id: SessionId) -> tuple[Path, ...]:
+    """What is kept from before the first review; the record, by which one can tell that it is whole, comes last."""
+    files = session_files(id)
+    record = files.kept(files.measures)
+    inside = [path for path in files.every() if files.original in path.parents and path != record and (out / path).exists()]
+    return (*inside, record) if (out / record).exists() else ()
 
 
 def reviewers_of(out: Path, id: SessionId) -> tuple[str, ...]:
@@ -245,16 +233,27 @@ def reviewers_of(out: Path, id: SessionId) -> tuple[str, ...]:
         return ()
 
 
-def rebuild_tables(out: Path) -> list[dict[str, Any]]:
+def rebuild_tables(out: Path, tell: Callable[[str], None] | None = None) -> list[dict[str, Any]]:
     """Write ``measures.tsv`` and its description from the session files that are there, this run's and earlier ones'.
+
+    Parameters
+    ----------
+    out : Path
+    tell : callable, optional
+        Is told which session is left out because its record cannot be read.
 
     Returns
     -------
     list of dict
         The records of the sessions in the table, in its order.
     """
-    paths = sorted({*out.glob("sub-*/sub-*_measures.json"), *out.glob("sub-*/ses-*/sub-*_measures.json")})
-    records = [read_record(path) for path in paths]
+    records = []
+    for path in sorted({*out.glob("sub-*/sub-*_measures.json"), *out.glob("sub-*/ses-*/sub-*_measures.json")}):
+        try:
+            records.append(_read_row(path))
+        except InputError as error:
+            if tell:
+                tell(f"{path.name.removesuffix('_measures.json')} is left out of the table. {error}")
     columns, rows = measures_table(records)
     write_text(out / "measures.tsv", tsv(tuple(columns), rows))
     write_json(out / "measures.json", columns)
@@ -273,29 +272,34 @@ def bids_uri(path: Path, id: SessionId) -> str:
     return f"bids:raw:{path.absolute().relative_to(root).as_posix()}" if root else path.name
 
 
-def _link(raw: Path, out: Path) -> str:
-    try:
-        return Path(os.path.relpath(raw.resolve(), out.resolve())).as_posix()
-    except ValueError:  # another drive
-        return raw.resolve().as_uri()
-
-
-def _files_of(path: Path) -> tuple[str, ...]:
+def _files_of(path: Path) -> tuple[Path, ...]:
     """The files that a session's record lists; none when it is absent or damaged, for then it is made anew."""
     try:
-        return tuple(read_record(path).get("files", ()))
+        return _listed(read_record(path))
     except InputError:
         return ()
 
 
-def _refuse_foreign(description: Path) -> None:
-    makers = read_record(description).get("GeneratedBy", ())
-    if "smallvessel" not in [str(entry.get("Name")) for entry in makers if isinstance(entry, dict)]:
-        raise InputError(
-            f"a data set in the output folder that smallvessel did not make, {description}",
-            "a new folder or that of an earlier run",
-            "choose another output folder",
-        )
+def _listed(record: Mapping[str, Any]) -> tuple[Path, ...]:
+    names = record.get("files", ())
+    return tuple(Path(name) for name in names if isinstance(name, str)) if isinstance(names, (list, tuple)) else ()
+
+
+def _remove(out: Path, files: SessionFiles, paths: Iterable[Path]) -> None:
+    """Remove files of a session, and the folders of what it kept when nothing is left in them."""
+    for path in paths:
+        (out / path).unlink(missing_ok=True)
+    for folder in (files.original / "anat", files.original):
+        with suppress(OSError):  # not there, or something else is in it
+            (out / folder).rmdir()
+
+
+def _read_row(path: Path) -> dict[str, Any]:
+    """A session's record with everything that the table and the page of all sessions show."""
+    record = read_record(path)
+    if missing := [name for name in ROW if name not in record]:
+        raise InputError(f"a record without {', '.join(missing)}, {path}", "one as smallvessel wrote it", "delete it and run again")
+    return record
 
 
 def read_record(path: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from . import __version__
 from .config import Settings
 from .derivatives import bids_uri
-from .errors import SmallvesselError
+from .errors import SmallvesselError, make_printable
 from .markers import MARKERS, Marker, Sequence
 from .models import ModelName, load_card
 from .participants import UNKNOWN, Traits
@@ -55,8 +55,8 @@ class Journal:
 
     def say(self, *sentences: str) -> None:
         """Add sentences to the log."""
-        self.sentences += sentences
-        for sentence in sentences:
+        for sentence in map(make_printable, sentences):
+            self.sentences.append(sentence)
             self._append(f"[{self._stage}] {sentence}")
 
     def failure(self, error: Exception) -> SessionFailure:
@@ -64,13 +64,13 @@ class Journal:
         if isinstance(error, SmallvesselError):
             message = str(error)
         else:
-            message = f"Unexpected {type(error).__name__}: {error} (traceback in {self._path.name})"
+            message = make_printable(f"Unexpected {type(error).__name__}: {error} (traceback in {self._path.name})")
             self._append("".join(traceback.format_exception(error)))
         self._append(f"[{self._stage}] {FAILURE} {message}")
         return SessionFailure(self.id, self._stage, message)
 
     def _append(self, line: str) -> None:
-        with self._path.open("a", encoding="utf-8") as log:
+        with self._path.open("a", encoding="utf-8", errors="backslashreplace") as log:
             log.write(line.rstrip("\n") + "\n")
 
 
@@ -158,7 +158,7 @@ def make_provenance(
         peak_memory_mb=peak_memory_mb(),
         methods=methods_paragraph(prepared, segmentation),
         log=tuple(journal.sentences),
-        sources={str(sequence): bids_uri(image.path, session.id) for sequence, image in session.images.items()},
+        sources={str(sequence): make_printable(bids_uri(image.path, session.id)) for sequence, image in session.images.items()},
         traits=traits,
     )
 
