@@ -70,7 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _report_defect(error: Exception) -> NoReturn:
     """One line for the user, the traceback in a file for whoever mends it."""
-    with tempfile.NamedTemporaryFile("w", prefix="smallvessel-error-", suffix=".log", delete=False, encoding="utf-8", errors="backslashreplace") as log:
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="smallvessel-error-", suffix=".log", delete=False, encoding="utf-8", errors="backslashreplace"
+    ) as log:
         traceback.print_exception(error, file=log)
     say_error(f"Unexpected {type(error).__name__}: {error}. Please report it with {log.name}")
     sys.exit(WRONG_CALL)
