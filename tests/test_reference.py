@@ -195,7 +195,8 @@ def test_an_adjusted_reference_expects_more_of_the_old_and_of_men(tmp_path: Path
     assert norm.age_slope == pytest.approx(0.03)
     assert norm.male_shift == pytest.approx(0.4)
     assert norm.sd == pytest.approx(0.0, abs=1e-6)
-    assert reference.expected(norm, Traits(90.0, True)) == pytest.approx(1.0 + 0.03 * 90 + 0.4)
+    assert reference.expected(norm, Traits(80.0, True)) == pytest.approx(1.0 + 0.03 * 80 + 0.4)
+    assert reference.expected(norm, Traits(81.0, True)) == NotAssessed("the reference ours is of ages 50 to 80, which 81 is not within")
     write_reference(reference, tmp_path / "reference.json")
     assert read_reference(tmp_path / "reference.json") == reference
 
@@ -208,6 +209,9 @@ def test_an_adjusted_reference_has_no_z_for_whom_age_or_sex_are_not_known() -> N
     assert at_70.volume["WMH"] == pytest.approx(0.0, abs=1e-9)
     unknown = score_burden(found, 1400.0, adjusted, traits=Traits(70.0, None))
     assert "adjusted for age and sex" in str(unknown.volume["WMH"])
+    women = replace(adjusted, adjustment=Adjustment(60.0, 0.0))
+    man = score_burden(found, 1400.0, women, traits=Traits(70.0, True))
+    assert man.volume["WMH"] == NotAssessed("the reference ours is adjusted for sex and has no men")
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,8 @@ PER_LITRE = 1000.0
 """Volumes are in mL per litre of intracranial volume, which is given in mL."""
 LEAST_SESSIONS = 10
 """With fewer, a mean and a spread say little. Own choice."""
+TOTAL_OF = {"volume": tuple(Marker), "count": (Marker.LACUNE, Marker.EPVS, Marker.CMB)}
+"""Markers of which the totals are made. The number of WMH falls when they run together, so it is no part of a burden. Own choice."""
 LEAST_SD = 1e-9
 """Less is rounding: the residuals of a marker that is the same in the whole cohort."""
 
@@ -48,10 +50,20 @@ class Norm:
 
 @dataclass(frozen=True)
 class Adjustment:
-    """Where an adjusted reference has its centre: mean age in years and share of men."""
+    """Where an adjusted reference has its centre, mean age in years and share of men, and its youngest and oldest."""
 
     mean_age: float
     male_share: float
+    youngest: float | None = None
+    oldest: float | None = None
+
+    def reason_against(self, age: float, male: bool) -> str:
+        """Why nothing can be expected of a person by this cohort; empty where it can."""
+        if self.youngest is not None and self.oldest is not None and not self.youngest <= age <= self.oldest:
+            return f"is of ages {self.youngest:g} to {self.oldest:g}, which {age:g} is not within"
+        if self.male_share == (0.0 if male else 1.0):
+            return f"is adjusted for sex and has no {'men' if male else 'women'}"
+        return ""
 
 
 @dataclass(frozen=True)
@@ -85,13 +97,18 @@ class Reference:
     software_version: str = ""
     adjustment: Adjustment | None = None
 
-    def expected(self, norm: Norm, traits: Traits) -> float | None:
-        """Mean of the cohort, at the participant's age and sex if it is adjusted for them; None when those are not known."""
+    def expected(self, norm: Norm, traits: Traits) -> float | NotAssessed:
+        """Mean of the cohort, at the participant's age and sex if it is adjusted for them.
+
+        Those have to be known, and within what the cohort has.
+        """
         if self.adjustment is None:
             return norm.mean
         if traits.age is None or traits.male is None:
-            return None
+            return NotAssessed(f"the reference {self.name} is adjusted for age and sex, which participants.tsv does not give")
         centre = self.adjustment
+        if against := centre.reason_against(traits.age, traits.male):
+            return NotAssessed(f"the reference {self.name} {against}")
         return norm.mean + norm.age_slope * (traits.age - centre.mean_age) + norm.male_shift * (traits.male - centre.male_share)
 
     def transformed(self, value: float) -> float:
@@ -200,16 +217,18 @@ def z_score(marker: Marker, value: float, norms: Mapping[Marker, Norm], referenc
     if norm.sd < LEAST_SD:
         return NotAssessed(f"{MARKERS[marker].name} do not vary in the reference {reference.name}")
     expected = reference.expected(norm, traits)
-    if expected is None:
-        return NotAssessed(f"the reference {reference.name} is adjusted for age and sex, which participants.tsv does not give")
+    if isinstance(expected, NotAssessed):
+        return expected
     return (reference.transformed(value) - expected) / norm.sd
 
 
-def total_z(zs: Mapping[str, float | NotAssessed], total: str, over_assessed: bool = False) -> float | NotAssessed:
-    """Mean or sum (``total``) of the markers' z; not assessed when one is missing, unless over the assessed ones is asked for.
+def total_z(zs: Mapping[str, float | NotAssessed], kind: str, total: str, over_assessed: bool = False) -> float | NotAssessed:
+    """Mean or sum (``total``) of the z of the kind's markers (``TOTAL_OF``).
 
-    The sum over those is their mean times the number of all markers, so that it can stand beside sums over all.
+    Not assessed when one is missing, unless over the assessed ones is asked for. The sum over those is their mean times the number of all
+    of the kind's markers, so that it can stand beside sums over all.
     """
+    zs = {marker: zs[marker] for marker in TOTAL_OF[kind]}
     known = [z for z in zs.values() if not isinstance(z, NotAssessed)]
     missing = [str(marker) for marker, z in zs.items() if isinstance(z, NotAssessed)]
     if not known or (missing and not over_assessed):
@@ -320,7 +339,8 @@ def _common_networks(table: Path, rows: Sequence[tuple[int, Mapping[str, str]]],
 
 
 def _centre(traits: Sequence[Traits]) -> Adjustment:
-    return Adjustment(statistics.fmean(one.age or 0.0 for one in traits), statistics.fmean(bool(one.male) for one in traits))
+    ages = [one.age or 0.0 for one in traits]
+    return Adjustment(statistics.fmean(ages), statistics.fmean(bool(one.male) for one in traits), min(ages), max(ages))
 
 
 def _norm(values: Sequence[float]) -> Norm:

@@ -93,8 +93,8 @@ SCALES: dict[Scale, ScaleInfo] = {
         3,
         (Marker.WMH,),
         {0: "none", 1: "caps or pencil-thin lining", 2: "smooth halo", 3: "irregular, reaching into deep white matter"},
-        "Thickness that the WMH that touch the lateral ventricles reach over 1 cm2 of the wall: less than 5 mm (or any that cover less), "
-        "5 to 10 mm, from 10 mm on. The 1 cm2 is our own choice.",
+        "Thickness that WMH of the white matter reach, straight from the lateral ventricles, over 1 cm2 of the wall in one piece: less "
+        "than 5 mm (or any that cover less), 5 to 10 mm, from 10 mm on. The 1 cm2 is our own choice.",
         FAZEKAS,
         (0, 5, 10),
         "mm",
@@ -104,8 +104,8 @@ SCALES: dict[Scale, ScaleInfo] = {
         3,
         (Marker.WMH,),
         {0: "none", 1: "punctate foci", 2: "beginning confluence", 3: "large confluent areas"},
-        "Largest diameter of a deep WMH of the white matter: below 10 mm, 10 to 25 mm, from 25 mm on. What touches the ventricles is deep "
-        "from 10 mm off them, at most twice as large as it goes further.",
+        "Largest diameter of a deep WMH of the white matter: below 10 mm, 10 to 25 mm, from 25 mm on. A rim around the ventricles is deep "
+        "from 10 mm off them, at most twice as large as it goes further; what only hangs on it is deep as a whole.",
         FAZEKAS,
         (0, 10, 25),
         "mm",
@@ -116,8 +116,8 @@ SCALES: dict[Scale, ScaleInfo] = {
         (Marker.WMH,),
         _points(30),
         "Grade 0 to 3 of five regions on each side, added. Frontal, parieto-occipital, temporal, infratentorial: a WMH of 5 mm or more, "
-        "one of 10 mm or more, a quarter of the region. Basal ganglia: one WMH of 5 mm or more, several, one of 10 mm or more. The "
-        "5 mm next to the lateral ventricles do not count.",
+        "one of 10 mm or more, a quarter of the region. Basal ganglia: one WMH of 5 mm or more, several, one of 10 mm or more. A WMH "
+        "counts whole where most of it is and by its part elsewhere; white matter 5 mm next to the lateral ventricles does not count.",
         "Wahlund et al. 2001, 10.1161/01.STR.32.6.1318; the sizes for beginning confluence and diffuse involvement are our own",
     ),
     Scale.EPVS_BASAL_GANGLIA: ScaleInfo("EPVS, basal ganglia", 4, *_EPVS),
@@ -235,8 +235,8 @@ _SLAB = "Number of perivascular spaces of the {} in the hemisphere and the slab 
 _CHANCE = "an expected chance of one half or more to be one, by the network's errors on simulated sessions"
 
 DETAILS: dict[str, DetailInfo] = {
-    "wmh_rim_mm": DetailInfo(Marker.WMH, "Thickness of the periventricular rim", _GEOMETRY, "mm"),
-    "wmh_rim_covered": DetailInfo(Marker.WMH, "Share of the lateral ventricles' wall that WMH cover, 0 to 1", _GEOMETRY),
+    "wmh_rim_mm": DetailInfo(Marker.WMH, "Thickness of the periventricular rim over 1 cm2", _GEOMETRY, "mm"),
+    "wmh_rim_covered": DetailInfo(Marker.WMH, "Share of the lateral ventricles' wall that the rim of WMH covers, 0 to 1", _GEOMETRY),
     "wmh_deep_diameter_mm": DetailInfo(Marker.WMH, "Largest diameter of a deep WMH", _GEOMETRY, "mm"),
     "wmh_volume_grade": DetailInfo(
         Marker.WMH,

@@ -15,6 +15,7 @@ from .markers import MARKERS, Marker
 from .models import describe_networks
 from .participants import UNKNOWN
 from .records import Burden, Check, Lesion, MarkerMap, MarkerMeasures, NotAssessed, Provenance, Score, SessionResult, Status
+from .reference import TOTAL_OF
 from .scales import DETAILS, SCALES
 
 NOT_AVAILABLE = "n/a"
@@ -165,7 +166,8 @@ def measures_table(records: Sequence[Mapping[str, Any]]) -> tuple[Columns, list[
     if names:
         for kind, prefix in Z_PREFIX.items():
             for part in (*Marker, "total"):
-                what = "all markers" if part == "total" else MARKERS[Marker(part)].name
+                of = TOTAL_OF[kind] if part == "total" else (Marker(part),)
+                what = "all markers" if of == tuple(Marker) else " and ".join(MARKERS[marker].name for marker in of)
                 columns[f"{prefix}{_z_column(part)}"] = {"Description": f"Z score of the {kind} of {what}; reference: {', '.join(names)}"}
             columns[f"markers_in_{prefix}total"] = {"Description": f"Markers of which {prefix}total is made, joined by +"}
         columns["reference_cohort"] = {"Description": "Reference cohort of this session's Z scores"}
@@ -191,7 +193,7 @@ def _table_values(record: Mapping[str, Any]) -> dict[str, Any]:
     for kind, prefix in Z_PREFIX.items():
         zs = record.get("z", {}).get(kind, {})
         values |= {f"{prefix}{_z_column(part)}": z for part, z in zs.items()}
-        parts = [part for part, z in zs.items() if part != "total" and isinstance(z, float)]
+        parts = [part for part in TOTAL_OF[kind] if isinstance(zs.get(part), float)]
         values[f"markers_in_{prefix}total"] = "+".join(parts) if isinstance(zs.get("total"), float) else None
     values |= {scale: score.get("value") for scale, score in record.get("scores", {}).items()}
     for marker, info in MARKERS.items():
@@ -215,7 +217,7 @@ def _text(value: Any) -> str:
 
 
 def _regions(records: Sequence[Mapping[str, Any]], marker: Marker) -> tuple[str, ...]:
-    """Regions of a marker in the order in which the sessions have them; every assessed session has all of them."""
+    """Regions of a marker in the order in which the sessions have them; one that the images do not reach has none there."""
     return tuple(dict.fromkeys(region for record in records for region in record["markers"].get(marker, {}).get("regions", {})))
 
 

@@ -94,6 +94,50 @@ def test_the_outermost_layer_of_a_halo_is_no_large_deep_lesion(thickness: int, d
     assert extent(block((10, 10 + thickness))).deep_mm == pytest.approx(deep_mm)
 
 
+def test_a_bridge_to_the_ventricles_does_not_make_a_deep_lesion_small() -> None:
+    sheet = block((15, 23), (5, 36), (18, 21))
+    bridged = sheet | block((10, 15), (20, 21), (19, 20))
+    assert extent(bridged).touches
+    assert extent(bridged).deep_mm == pytest.approx(extent(sheet).deep_mm, abs=0.5)
+    assert extent(bridged).deep_mm > 25
+
+
+def test_what_hangs_on_a_stalk_is_no_rim() -> None:
+    plate = block((23, 25), (2, 38), (2, 38)) | block((10, 23), (20, 21), (20, 21))
+    found = extent(plate)
+    assert (found.touches, found.rim_mm) == (True, 0.0)
+    assert found.covered < 0.01
+    assert found.deep_mm > 25
+
+
+def test_caps_do_not_add_up_to_a_rim() -> None:
+    caps = block((10, 21), (2, 9), (2, 10)) | block((10, 21), (31, 38), (30, 38))
+    found = extent(caps)
+    assert (found.rim_mm, found.thickest_mm) == (0.0, 11.0)
+    assert extent(block((10, 21), (2, 16), (2, 10))).rim_mm == pytest.approx(11.0)
+
+
+def test_deep_grey_matter_is_left_out_voxel_by_voxel() -> None:
+    halo, thalamus = block((10, 22)), block((22, 40))
+    for size in (1, 18):
+        joined = halo | block((22, 22 + size))
+        found = extent(joined, below=thalamus)
+        assert (found.rim_mm, found.deep_mm) == (extent(halo).rim_mm, extent(halo).deep_mm)
+
+
+def test_a_curved_wall_has_a_rim_all_around() -> None:
+    x, y, z = np.indices(SHAPE)
+    from_axis = np.hypot(x - 30, y - 20)
+    structures = np.full(SHAPE, Structure.WHITE_MATTER, np.int32)
+    structures[(from_axis <= 6) & (abs(z - 20) <= 15)] = Structure.LATERAL_VENTRICLE
+    halo = (from_axis > 6) & (from_axis <= 13) & (abs(z - 20) <= 12)
+    labels = LabelMap(label_components(halo)[0], make_grid(SHAPE, (1.0, 1.0, 1.0)))
+    found = measure_extent(labels, structures, np.zeros(SHAPE, bool), MeasureSettings())
+    assert isinstance(found, WmhExtent)
+    assert found.rim_mm == pytest.approx(7.0, abs=1.0)
+    assert (found.deep_mm, found.rim_lesion) == (0.0, 1)
+
+
 def test_lesions_of_brainstem_and_cerebellum_take_no_part() -> None:
     lesion = block((30, 36), (10, 12), (10, 12))
     assert extent(lesion, below=lesion) == extent(np.zeros(SHAPE, bool)) == NOWHERE
@@ -104,9 +148,10 @@ def test_the_lesions_at_the_ventricles_and_the_largest_deep_one_are_named() -> N
     labels, _ = label_components(rim | far | small)
     found = extent(rim | far | small)
     assert found.touching == (labels[11, 20, 20],)
-    assert found.largest_deep == (labels[35, 7, 7],)
+    assert list(found.deep) == [labels[35, 7, 7], labels[31, 25, 25]]
+    assert found.rim_lesion == labels[11, 20, 20]
     alone = extent(block((10, 30), (10, 11), (10, 11)))
-    assert alone.touching == alone.largest_deep == (1,)
+    assert alone.touching == tuple(alone.deep) == (1,)
 
 
 def test_without_ventricles_there_is_no_rim() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -68,6 +69,36 @@ def test_empty_markers_have_zeros_in_every_region_and_missing_ones_a_reason() ->
     assert wmh.region_count == {"periventricular": 0, "deep": 0, "infratentorial": 0, "confluent": 0}
     assert of(found, Marker.LACUNE).region_count == {"lobar": 0, "deep": 0, "infratentorial": 0}
     assert list(of(found, Marker.EPVS).region_count) == ["basal ganglia", "centrum semiovale", "midbrain", "hippocampus", "other"]
+
+
+def without(*structures: Structure) -> Prepared:
+    """The scene with white matter in the place of some structures, or nothing in that of the brainstem and the cerebellum."""
+    labels = PREPARED.anatomy.structures
+    white = np.where(np.isin(labels.data, structures), Structure.WHITE_MATTER, labels.data)
+    if Structure.BRAINSTEM in structures:
+        white[np.isin(labels.data, structures)] = Structure.BACKGROUND
+    return replace(PREPARED, anatomy=replace(PREPARED.anatomy, structures=replace(labels, data=white.astype(np.int32))))
+
+
+def test_a_region_that_the_images_do_not_reach_has_no_number() -> None:
+    below = (Structure.BRAINSTEM, Structure.VENTRAL_DC, Structure.CEREBELLAR_WHITE, Structure.CEREBELLAR_CORTEX)
+    found = measure({}, without(*below))
+    assert "midbrain" not in of(found, Marker.EPVS).region_count
+    assert "infratentorial" not in of(found, Marker.CMB).region_count
+    assert not any("infratentorial" in name or "brainstem" in name for name in of(found, Marker.CMB).details)
+    assert isinstance(found.scores[Scale.EPVS_MIDBRAIN], NotAssessed)
+    assert isinstance(found.scores[Scale.ARWMC], NotAssessed)
+
+
+def test_without_ventricles_wmh_are_neither_periventricular_nor_deep() -> None:
+    found = measure({Marker.WMH: beam(GRID, 8.0, 14.0)}, without(Structure.LATERAL_VENTRICLE))
+    wmh = of(found, Marker.WMH)
+    assert set(wmh.region_volume_ml) <= {"unknown", "infratentorial"}
+    assert wmh.volume_ml > 0
+    assert wmh.region_volume_ml["unknown"] == pytest.approx(wmh.volume_ml)
+    total = found.scores[Scale.SVD_TOTAL]
+    assert isinstance(total, NotAssessed)
+    assert "WMH (no lateral ventricles were found) not assessed" in total.reason
 
 
 def beam(grid: Grid, from_mm: float, to_mm: float) -> NDArray[np.bool_]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from smallvessel.markers import Marker
 from smallvessel.measure.arwmc import ARWMC_REGIONS, SIDES, RegionExtent
 from smallvessel.measure.extent import Slab, WmhExtent
-from smallvessel.measure.scores import Evidence, score_session
+from smallvessel.measure.scores import DEEP, RIM, Evidence, score_session
 from smallvessel.records import Lesion, MarkerMeasures, NotAssessed, Score
 from smallvessel.scales import SCALES, Scale
 
@@ -48,7 +48,13 @@ def evidence(
     most = {region: (spaces or {}).get(region.replace(" ", "_"), 0) for region in REGIONS[Marker.EPVS]}
     worst = {region: Slab(tuple(range(1, n + 1)), "left" if n else "", 21.4) for region, n in most.items()}
     regions = {(region, side): NOTHING for region in ARWMC_REGIONS for side in SIDES} | (wmh_regions or {})
-    return Evidence(markers, WmhExtent(rim_mm > 0, rim_mm, 0.3 if rim_mm else 0.0, deep_mm), regions, worst)
+    return Evidence(markers, wmh_extent(rim_mm, deep_mm), regions, worst, "touching")
+
+
+def wmh_extent(rim_mm: float, deep_mm: float) -> WmhExtent:
+    """A rim that is lesion 1, and a deep part of lesion 2."""
+    rim = (1,) if rim_mm > 0 else ()
+    return WmhExtent(rim_mm > 0, rim_mm, 0.3 if rim_mm else 0.0, rim_mm, rim, sum(rim), {2: deep_mm} if deep_mm > 0 else {})
 
 
 def value(scale: Scale, of: Evidence) -> int:
@@ -140,8 +146,8 @@ def test_a_sum_with_a_part_missing_says_what_is_possible() -> None:
     assert scores[Scale.CMB_BAND] is MISSING
     assert scores[Scale.SVD_TOTAL] == NotAssessed("CMB not assessed; 2 to 3 is possible", (2, 3))
     assert scores[Scale.SVD_MODIFIED] == NotAssessed("CMB not assessed; 1 to 3 is possible", (1, 3))
-    deep = "largest deep WMH 12.0 mm; deep volume 0.00 mL"
-    assert scores[Scale.FAZEKAS_DEEP] == Score(2, deep, "grade 3 from 25 mm, 13.0 mm more", to_next=13.0)
+    deep = "largest 12.0 mm in deep white matter; deep volume 0.00 mL (with deep grey matter, by touching)"
+    assert scores[Scale.FAZEKAS_DEEP] == Score(2, deep, "grade 3 from 25 mm, 13.0 mm more", to_next=13.0, lesions=(2,))
 
 
 @given(st.sampled_from(list(Marker)), st.integers(0, 12), st.integers(0, 12), st.integers(0, 45))
@@ -189,7 +195,7 @@ def test_a_score_names_the_lesions_that_decided_it() -> None:
     space = Lesion(Marker.EPVS, 7, 9.0, 3.0, (0.0, 0.0, 0.0), "midbrain", None, "left", 0.9)
     of = replace(
         evidence(cmb={"lobar": 2}, spaces={"basal_ganglia": 3, "midbrain": 1}),
-        wmh=WmhExtent(True, 6.0, 0.3, 12.0, touching=(1, 4), largest_deep=(2,)),
+        wmh=WmhExtent(True, 6.0, 0.3, touching=(1, 4), deep={2: 12.0, 5: 9.0}),
         lesions=(*bleeds, space),
     )
     scores = score_session(of)
@@ -204,6 +210,19 @@ def test_a_score_names_the_lesions_that_decided_it() -> None:
     ganglia = scores[Scale.EPVS_BASAL_GANGLIA]
     assert isinstance(ganglia, Score)
     assert "(left, around z = 21 mm)" in ganglia.evidence
+
+
+def test_what_is_not_in_the_images_is_not_zero() -> None:
+    whole = evidence()
+    spaces = whole.markers[Marker.EPVS]
+    assert isinstance(spaces, MarkerMeasures)
+    counts = {region: count for region, count in spaces.region_count.items() if region != "midbrain"}
+    lost = NotAssessed("no lateral ventricles were found")
+    cut = replace(whole, markers={**whole.markers, Marker.EPVS: replace(spaces, region_count=counts)}, wmh=lost, wmh_regions=lost)
+    scores = score_session(cut)
+    assert scores[Scale.EPVS_MIDBRAIN] == NotAssessed("no midbrain was found in the images")
+    assert scores[Scale.ARWMC] == scores[Scale.FAZEKAS_DEEP] == lost
+    assert scores[Scale.SVD_TOTAL] == NotAssessed("WMH (no lateral ventricles were found) not assessed; 0 to 1 is possible", (0, 1))
 
 
 def test_the_caa_score_says_what_siderosis_could_add() -> None:
@@ -274,11 +293,44 @@ def test_grades_begin_where_the_table_of_scales_says(scale: Scale) -> None:
         assert (value(scale, at), value(scale, below)) == (grade, grade - 1)
 
 
+def sure_of(of: Evidence, rim: float = 1.0, deep: float = 1.0, none: tuple[float, float] = (0.0, 0.0)) -> Evidence:
+    """The same, with the chances of the lesions 1 (rim) and 2 (deep), and of neither at the ventricles nor deep there being any."""
+    lesions = tuple(
+        Lesion(Marker.WMH, label, 9.0, 3.0, (0.0, 0.0, 0.0), "deep", None, "left", 0.9, chance) for label, chance in ((1, rim), (2, deep))
+    )
+    chances = {(Marker.WMH, part): np.array([no, 1 - no]) for part, no in zip((RIM, DEEP), none, strict=True)}
+    return replace(of, lesions=lesions, count_chances={**of.count_chances, **chances})
+
+
+def test_fazekas_says_how_likely_its_neighbours_are_by_the_lesions_that_decide() -> None:
+    scores = score_session(sure_of(evidence(rim_mm=12.0, deep_mm=12.0), rim=0.7, deep=0.4, none=(0.1, 0.2)))
+    rim, deep = scores[Scale.FAZEKAS_PERIVENTRICULAR], scores[Scale.FAZEKAS_DEEP]
+    assert isinstance(rim, Score)
+    assert isinstance(deep, Score)
+    assert rim.chances == pytest.approx({0: 0.1, 1: 0.2, 3: 0.7})
+    assert deep.chances == pytest.approx({0: 0.2, 1: 0.4, 2: 0.4})
+    nothing = score_session(sure_of(evidence(), none=(0.6, 0.5)))[Scale.FAZEKAS_DEEP]
+    assert isinstance(nothing, Score)
+    assert nothing.chances == pytest.approx({0: 0.5, 1: 0.5})
+
+
+def test_a_point_for_wmh_is_as_sure_as_the_lesion_that_gives_it() -> None:
+    none = {(Marker.LACUNE, ""): np.ones(1), (Marker.CMB, ""): np.ones(1)}
+    of = sure_of(replace(evidence(deep_mm=12.0), count_chances=none, slab_chances={"basal ganglia": np.ones(1)}), deep=0.22)
+    scores = score_session(of)
+    total, amended = scores[Scale.SVD_TOTAL], scores[Scale.SVD_AMENDED]
+    assert isinstance(total, Score)
+    assert isinstance(amended, Score)
+    assert (total.value, amended.value) == (1, 2)
+    assert total.chances == pytest.approx({0: 0.78, 1: 0.22})
+    assert amended.chances == pytest.approx({1: 0.78, 2: 0.22})
+
+
 def test_a_burden_score_says_how_likely_every_sum_is() -> None:
-    sure_wmh = evidence(rim_mm=12.0, lacunes={"deep": 1}, cmb={"lobar": 1}, spaces={"basal_ganglia": 9})
+    sure_wmh = sure_of(evidence(rim_mm=12.0, lacunes={"deep": 1}, cmb={"lobar": 1}, spaces={"basal_ganglia": 9}))
     chances = {(Marker.LACUNE, ""): np.array([0.4, 0.6]), (Marker.CMB, ""): np.array([0.1, 0.8, 0.1])}
     slab = {"basal ganglia": np.array([*[0.0] * 9, 0.75, 0.0, 0.25])}  # nine or eleven
-    score = score_session(replace(sure_wmh, count_chances=chances, slab_chances=slab))[Scale.SVD_TOTAL]
+    score = score_session(replace(sure_wmh, count_chances={**sure_wmh.count_chances, **chances}, slab_chances=slab))[Scale.SVD_TOTAL]
     assert isinstance(score, Score)
     assert score.value == 3
     assert score.chances == pytest.approx({1: 0.03, 2: 0.325, 3: 0.51, 4: 0.135})

@@ -371,7 +371,7 @@ def _z_scores(measured: Mapping[str, Numbers], reference: Reference, traits: lis
             for at, one in enumerate(traits)
         ]
         scores |= {f"{Z_PREFIX[kind]}{info.column}": _as_numbers(row[marker] for row in rows) for marker, info in MARKERS.items()}
-        totals = (total_z({str(m): z for m, z in row.items()}, reference.total, over_assessed) for row in rows)
+        totals = (total_z({str(m): z for m, z in row.items()}, kind, reference.total, over_assessed) for row in rows)
         scores[f"{Z_PREFIX[kind]}total"] = _as_numbers(totals)
     return scores
 

@@ -33,7 +33,7 @@ from .details import count_definite, measure_details
 from .extent import Slab, WmhExtent, find_worst_slab, measure_extent
 from .lesions import measure_lesions, structure_volumes_ml, sum_marker
 from .regions import CODES, EPVS_REGIONS, RegionMaps, map_regions, region_names
-from .scores import Evidence, score_session
+from .scores import DEEP, RIM, Evidence, score_session
 from .uncertainty import count_chances, count_range, volume_range_ml
 
 __all__ = ["measure_session"]
@@ -83,8 +83,8 @@ def measure_session(
             continue
         found = measure_lesions(result, maps, settings)
         mine = [one.lesion for one in found]
-        total = sum_marker(marker, found, settings)
-        details = measure_details(result.labels, mine, marker)
+        total = sum_marker(marker, found, maps, settings)
+        details = measure_details(result.labels, mine, marker, total.region_count)
         if marker is Marker.CMB and result.errors is not None:
             details |= count_definite([one.chance for one in mine if one.chance is not None])
         markers[marker] = replace(total, details=details, **_ranges(result, total.volume_ml, mine))
@@ -147,26 +147,34 @@ def _gather_evidence(
 ) -> Evidence:
     wmh, spaces = segmentation.markers[Marker.WMH], segmentation.markers[Marker.EPVS]
     extent: WmhExtent | NotAssessed
-    wmh_regions: Mapping[tuple[str, str], RegionExtent] = {}
+    wmh_regions: Mapping[tuple[str, str], RegionExtent] | NotAssessed
+    chances: dict[tuple[Marker, str], NDArray[np.float64]] = {}
     if isinstance(wmh, NotAssessed):
-        extent = wmh
+        extent = wmh_regions = wmh
     else:
         names = [name for name, group in MARS_REGIONS.items() if group == "infratentorial" or name in DEEP_GREY]
         elsewhere = np.isin(maps.mars, [CODES[name] for name in names])
         structures = prepared.anatomy.structures.data
         extent = measure_extent(wmh.labels, structures, elsewhere, settings)
         wmh_regions = measure_regions(wmh.labels, maps, prepared.anatomy.lobes, structures)
+        if wmh.errors is not None and isinstance(extent, WmhExtent):
+            mine = [one for one in lesions if one.marker is Marker.WMH]
+            of_each = _log_odds(mine, wmh.errors)
+            for part, labels in ((RIM, extent.touching), (DEEP, tuple(extent.deep))):
+                chances[Marker.WMH, part] = count_chances(of_each, wmh.errors, [one.label in labels for one in mine], 2)
     worst_slab: dict[str, Slab] = {}
     slab_chances: dict[str, NDArray[np.float64]] = {}
     if not isinstance(spaces, NotAssessed):
         mine = [lesion for lesion in lesions if lesion.marker is Marker.EPVS]
         slice_mm = _height_mm(prepared.native[spaces.native_sequence], prepared.grid)
-        for region in EPVS_REGIONS:
+        for region in SLAB_REGIONS:
             slab = worst_slab[region] = find_worst_slab(spaces.labels, mine, region, slice_mm)
             if spaces.errors is not None:
                 inside = [one.label in slab.labels for one in mine]
                 slab_chances[region] = count_chances(_log_odds(mine, spaces.errors), spaces.errors, inside, len(EPVS_REGIONS))
-    chances: dict[tuple[Marker, str], NDArray[np.float64]] = {}
+        if spaces.errors is not None:
+            inside = [one.region == "midbrain" for one in mine]
+            chances[Marker.EPVS, "midbrain"] = count_chances(_log_odds(mine, spaces.errors), spaces.errors, inside, len(EPVS_REGIONS))
     for marker in (Marker.LACUNE, Marker.CMB):
         found = segmentation.markers[marker]
         if isinstance(found, MarkerMap) and found.errors is not None:
@@ -176,4 +184,5 @@ def _gather_evidence(
             for region in regions:
                 inside = [one.region == region for one in mine]
                 chances[marker, region] = count_chances(of_each, found.errors, inside, len(regions))
-    return Evidence(markers, extent, wmh_regions, worst_slab, slab_chances, chances, tuple(lesions))
+    rule = settings.periventricular_rule
+    return Evidence(markers, extent, wmh_regions, worst_slab, rule, slab_chances, chances, tuple(lesions))

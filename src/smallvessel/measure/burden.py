@@ -3,7 +3,7 @@
 z = (f(x) - mean) / sd, with x the volume in mL per litre of intracranial volume, or the count, and f, mean and sd those of the
 reference. The volume-based total is the design of Zhao et al. 2025, 10.3389/fneur.2025.1540923, whose abstract says only that a
 Z score was computed from the markers' volumes; the count-based one stands beside it because the number of lacunes, not their
-volume, follows severity (Hotz et al. 2021, recalled, not read).
+volume, follows severity (Hotz et al. 2021, recalled, not read); the number of WMH, which falls when they run together, is no part of it.
 """
 
 from __future__ import annotations
@@ -50,6 +50,6 @@ def score_burden(
             volume[marker] = NotAssessed(f"needs the intracranial volume: {icv_ml.reason}")
         else:
             volume[marker] = z_score(marker, PER_LITRE * measured.volume_ml / icv_ml, reference.volume, reference, traits)
-    for zs in (volume, count):
-        zs["total"] = total_z(zs, reference.total, over_assessed)
+    for kind, zs in (("volume", volume), ("count", count)):
+        zs["total"] = total_z(zs, kind, reference.total, over_assessed)
     return Burden(reference.name, volume, count)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from ..markers import Marker
 from ..records import Lesion
@@ -16,7 +16,9 @@ DEFINITE = 0.5
 """Expected chance from which a microbleed is called definite. Own choice."""
 
 
-def measure_details(labels: LabelMap, lesions: Iterable[Lesion], marker: Marker) -> dict[str, float | int]:
+def measure_details(
+    labels: LabelMap, lesions: Iterable[Lesion], marker: Marker, groups: Collection[str] = frozenset(MARS_REGIONS.values())
+) -> dict[str, float | int]:
     """The details of one marker by column; empty for markers without any.
 
     Parameters
@@ -25,6 +27,8 @@ def measure_details(labels: LabelMap, lesions: Iterable[Lesion], marker: Marker)
         Lesions 1..n on a grid of cubic voxels.
     lesions : iterable of Lesion
         Those of the same label map.
+    groups : collection of str
+        Of MARS that are in the images; the others have no numbers.
     """
     lesions = tuple(lesions)
     if marker is Marker.WMH:
@@ -37,9 +41,10 @@ def measure_details(labels: LabelMap, lesions: Iterable[Lesion], marker: Marker)
         }
     if marker is Marker.EPVS:
         return {}
-    counts = {mars_column(marker, region): sum(lesion.mars_region == region for lesion in lesions) for region in MARS_REGIONS}
+    regions = [region for region, group in MARS_REGIONS.items() if group in groups]
+    counts = {mars_column(marker, region): sum(lesion.mars_region == region for lesion in lesions) for region in regions}
     if marker is Marker.CMB:
-        counts |= dict.fromkeys((name for name in DETAILS if name.endswith("5mm_count")), 0)
+        counts |= {name: 0 for name in DETAILS if name.endswith("5mm_count") and name.split("_")[1] in groups}
         for lesion in lesions:
             name = f"cmb_{lesion.region}_{'below' if lesion.diameter_mm < BOMBS_LIMIT_MM else 'from'}_5mm_count"
             if name in counts:

@@ -15,7 +15,7 @@ from ..records import Lesion, MarkerMap, MarkerMeasures
 from ..scales import MARS_REGIONS
 from ..shapes import Box, component_boxes, diameter_mm
 from ..volume import Grid
-from .regions import NAMES, RegionMaps, divide_wmh, region_names, region_of, side_of, vote, wmh_classes, wmh_zones
+from .regions import CONFLUENT, NAMES, RegionMaps, divide_wmh, region_of, regions_in_images, side_of, vote
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +44,7 @@ def _measure_one(found: MarkerMap, label: int, box: Box, maps: RegionMaps, setti
     mars_region: str | None = None
     if found.marker is Marker.WMH:
         infratentorial = MARS_REGIONS.get(NAMES[vote(maps.mars, box, inside)]) == "infratentorial"
-        division = divide_wmh(maps.ventricle_mm[box][inside], infratentorial, settings)
+        division = divide_wmh(maps.ventricle_mm[box][inside], infratentorial, settings, maps.ventricles)
         region = division.region
         region_mm3 = {zone: count * grid.voxel_volume_mm3 for zone, count in division.zone_voxels.items()}
     else:
@@ -65,16 +65,15 @@ def _measure_one(found: MarkerMap, label: int, box: Box, maps: RegionMaps, setti
     return Found(lesion, region_mm3)
 
 
-def sum_marker(marker: Marker, found: Iterable[Found], settings: MeasureSettings) -> MarkerMeasures:
-    """Volume and count of one marker, total and per region.
+def sum_marker(marker: Marker, found: Iterable[Found], maps: RegionMaps, settings: MeasureSettings) -> MarkerMeasures:
+    """Volume and count of one marker, total and per region that is in the images.
 
     Each region's lesions are counted once, under the region of their row; volumes per region add up to the total volume. With the
     continuity rule WMH have a count of confluent lesions, whose volume is divided between periventricular and deep.
     """
     found = tuple(found)
-    rule = settings.periventricular_rule
-    volume = dict.fromkeys(wmh_zones(rule) if marker is Marker.WMH else region_names(marker), 0.0)
-    count = dict.fromkeys(wmh_classes(rule) if marker is Marker.WMH else region_names(marker), 0)
+    count = dict.fromkeys(regions_in_images(marker, maps, settings.periventricular_rule), 0)
+    volume = {region: 0.0 for region in count if region != CONFLUENT}
     for one in found:
         count[one.lesion.region] = count.get(one.lesion.region, 0) + 1
         for region, region_mm3 in one.region_mm3.items():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +59,8 @@ CORTEX_ISLAND_MM3 = 2000.0
 """Pieces of cortex smaller than this and apart from all other cortex are lesions or errors, and have no region of their own."""
 SEARCH_VOX = (2, 4, 8, 16)
 """How far around a lesion in unnamed voxels (CSF, ventricle) its region is sought, in steps."""
+CONFLUENT = "confluent"
+"""A WMH that touches the ventricles and leaves their surroundings: it has a number, while its volume is divided."""
 SIDE_SHARE = 0.75
 """A lesion with at least this share of its voxels in one hemisphere lies on that side, else on the midline."""
 
@@ -81,6 +84,11 @@ class RegionMaps:
     epvs: NDArray[np.uint8]
     ventricle_mm: NDArray[np.float32]
     right: NDArray[np.bool_]
+
+    @cached_property
+    def ventricles(self) -> bool:
+        """Whether there are lateral ventricles."""
+        return bool(np.isfinite(self.ventricle_mm).any())
 
 
 def map_regions(anatomy: Anatomy, settings: MeasureSettings) -> RegionMaps:
@@ -229,10 +237,10 @@ def wmh_zones(rule: PeriventricularRule) -> tuple[str, ...]:
 
 def wmh_classes(rule: PeriventricularRule) -> tuple[str, ...]:
     """What a single WMH can be called: a zone, or with the continuity rule "confluent"."""
-    return (*wmh_zones(rule), "confluent") if rule is PeriventricularRule.CONTINUITY_3_10 else wmh_zones(rule)
+    return (*wmh_zones(rule), CONFLUENT) if rule is PeriventricularRule.CONTINUITY_3_10 else wmh_zones(rule)
 
 
-def divide_wmh(ventricle_mm: NDArray[np.float32], infratentorial: bool, settings: MeasureSettings) -> Division:
+def divide_wmh(ventricle_mm: NDArray[np.float32], infratentorial: bool, settings: MeasureSettings, ventricles: bool = True) -> Division:
     """Call one WMH periventricular, deep, ... by the chosen rule.
 
     Parameters
@@ -242,6 +250,8 @@ def divide_wmh(ventricle_mm: NDArray[np.float32], infratentorial: bool, settings
     infratentorial : bool
         Whether it lies in brainstem or cerebellum, to which the rules do not apply.
     settings : MeasureSettings
+    ventricles : bool
+        Whether there are lateral ventricles in the images; without them nothing but the former is known.
 
     Returns
     -------
@@ -253,10 +263,12 @@ def divide_wmh(ventricle_mm: NDArray[np.float32], infratentorial: bool, settings
     rule, voxels = settings.periventricular_rule, ventricle_mm.size
     if infratentorial:
         return Division("infratentorial", {"infratentorial": voxels})
+    if not ventricles:
+        return Division("unknown", {"unknown": voxels})
     within_reach = int(np.count_nonzero(ventricle_mm <= settings.reach_mm))
     touches = bool(ventricle_mm.min() <= settings.rim_mm)
     if rule is PeriventricularRule.CONTINUITY_3_10 and touches and within_reach < voxels:
-        return Division("confluent", {"periventricular": within_reach, "deep": voxels - within_reach})
+        return Division(CONFLUENT, {"periventricular": within_reach, "deep": voxels - within_reach})
     if rule in (PeriventricularRule.CONTINUITY_3_10, PeriventricularRule.TOUCHING):
         region = "periventricular" if touches else "deep"
         return Division(region, {region: voxels})
@@ -272,6 +284,21 @@ def divide_wmh(ventricle_mm: NDArray[np.float32], infratentorial: bool, settings
 def region_names(marker: Marker) -> tuple[str, ...]:
     """Regions of lacunes, CMB and EPVS."""
     return EPVS_REGIONS if marker is Marker.EPVS else ("lobar", "deep", "infratentorial")
+
+
+def regions_in_images(marker: Marker, maps: RegionMaps, rule: PeriventricularRule) -> tuple[str, ...]:
+    """What a marker's lesions can be counted under here: a region that the images do not reach has no number, which is not 0.
+
+    Without lateral ventricles WMH of the hemispheres are neither periventricular nor deep.
+    """
+    if marker is Marker.EPVS:
+        held = np.bincount(maps.epvs.ravel(), minlength=1 + len(EPVS_REGIONS))
+        return tuple(region for code, region in enumerate(EPVS_REGIONS, 1) if held[code] or region == "other")
+    held = np.bincount(maps.mars.ravel(), minlength=len(NAMES))
+    groups = {group for code, group in enumerate(MARS_REGIONS.values(), 1) if held[code]}
+    if marker is not Marker.WMH:
+        return tuple(region for region in region_names(marker) if region in groups)
+    return tuple(name for name in wmh_classes(rule) if (name in groups if name == "infratentorial" else maps.ventricles))
 
 
 def region_of(marker: Marker, maps: RegionMaps, box: Box, inside: NDArray[np.bool_]) -> tuple[str, str | None]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 
@@ -26,8 +27,14 @@ MODIFIED_LIMITS = {Marker.WMH: (3, 5), Marker.CMB: (1, 5)}
 AMYLOID_CMB_LIMITS = (2, 5)
 """Lobar CMB from which the CAA score gives 1 and 2 points (Charidimou et al. 2016, 10.1001/jamaneurol.2016.0832)."""
 
+SEVERE_RIM, SEVERE_DEEP = 3, 2
+"""Grades of Fazekas, periventricular and deep, from which WMH give a point of the total burden (Staals et al. 2014,
+10.1212/WNL.0000000000000837)."""
 SIDEROSIS_POINTS = 2
 """What cortical superficial siderosis, which is not assessed, can add to the CAA score (same source)."""
+
+RIM, DEEP = "at the ventricles", "deep"
+"""WMH that touch the lateral ventricles, and those with a deep part."""
 
 Scores = dict[Scale, Score | NotAssessed]
 
@@ -41,22 +48,24 @@ class Evidence:
     markers : mapping
         Counts per region.
     wmh : WmhExtent or NotAssessed
-    wmh_regions : mapping of region and side to RegionExtent
-        Empty where WMH were not assessed.
+    wmh_regions : mapping of region and side to RegionExtent, or NotAssessed
+    wmh_rule : str
+        By which the volumes of WMH are divided.
     worst_slab : mapping of region to Slab
         Where most EPVS are, see :func:`smallvessel.measure.extent.find_worst_slab`.
     slab_chances : mapping of region to ndarray
         Probability of 0, 1, 2, ... true EPVS there; empty where not known.
     count_chances : mapping of marker and region to ndarray
-        The same of lacunes and CMB, by region and, as region "", of all.
+        The same of lacunes and CMB, by region and, as region "", of all; of EPVS in the midbrain; of WMH by ``RIM`` and ``DEEP``.
     lesions : tuple of Lesion
         All markers'.
     """
 
     markers: Mapping[Marker, MarkerMeasures | NotAssessed]
     wmh: WmhExtent | NotAssessed
-    wmh_regions: Mapping[tuple[str, str], RegionExtent]
+    wmh_regions: Mapping[tuple[str, str], RegionExtent] | NotAssessed
     worst_slab: Mapping[str, Slab]
+    wmh_rule: str = ""
     slab_chances: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     count_chances: Mapping[tuple[Marker, str], NDArray[np.float64]] = field(default_factory=dict)
     lesions: tuple[Lesion, ...] = ()
@@ -64,6 +73,11 @@ class Evidence:
     def labels_of(self, marker: Marker, region: str = "") -> tuple[int, ...]:
         """Labels of a marker's lesions, of one region or of all."""
         return tuple(one.label for one in self.lesions if one.marker is marker and region in ("", one.region))
+
+    def chance_of_any(self, labels: Iterable[int]) -> float:
+        """Probability that at least one of these WMH is one."""
+        chance = {one.label: one.chance or 0.0 for one in self.lesions if one.marker is Marker.WMH}
+        return 1 - math.prod(1 - chance.get(label, 0.0) for label in labels)
 
 
 def score_session(evidence: Evidence) -> Scores:
@@ -85,22 +99,56 @@ def _fazekas(evidence: Evidence) -> Scores:
         return dict.fromkeys((Scale.FAZEKAS_PERIVENTRICULAR, Scale.FAZEKAS_DEEP), measured)
     if isinstance(wmh, NotAssessed):
         return dict.fromkeys((Scale.FAZEKAS_PERIVENTRICULAR, Scale.FAZEKAS_DEEP), wmh)
-    rim = f"rim {wmh.rim_mm:.1f} mm thick, on {wmh.covered:.0%} of the ventricles' wall" if wmh.touches else "no WMH at the ventricles"
-    deep = f"largest deep WMH {wmh.deep_mm:.1f} mm" if wmh.deep_mm > 0 else "no deep WMH"
+    rim = f"rim {wmh.rim_mm:.1f} mm thick over 1 cm2, {wmh.thickest_mm:.1f} mm at most, on {wmh.covered:.0%} of the ventricles' wall"
+    deep = f"largest {wmh.deep_mm:.1f} mm" if wmh.deep_mm > 0 else "none"
     volume = measured.region_volume_ml
     inner_ml = volume["periventricular"] + volume.get("juxtaventricular", 0.0)
-    rim, deep = f"{rim}; periventricular volume {inner_ml:.2f} mL", f"{deep}; deep volume {volume['deep']:.2f} mL"
+    scope = f"with deep grey matter, by {evidence.wmh_rule}"
+    rim = f"{rim if wmh.touches else 'none at the ventricles in white matter'}; periventricular volume {inner_ml:.2f} mL ({scope})"
+    deep = f"{deep} in deep white matter; deep volume {volume['deep']:.2f} mL ({scope})"
+    chances = _fazekas_chances(evidence, wmh)
+    periventricular = _grade_mm(Scale.FAZEKAS_PERIVENTRICULAR, wmh.rim_mm, rim, wmh.touching, int(wmh.touches))
+    decisive = tuple(label for label, size_mm in wmh.deep.items() if size_mm == wmh.deep_mm)[:1]
     return {
-        Scale.FAZEKAS_PERIVENTRICULAR: _grade_mm(Scale.FAZEKAS_PERIVENTRICULAR, wmh.rim_mm, rim, wmh.touching, int(wmh.touches)),
-        Scale.FAZEKAS_DEEP: _grade_mm(Scale.FAZEKAS_DEEP, wmh.deep_mm, deep, wmh.largest_deep),
+        Scale.FAZEKAS_PERIVENTRICULAR: replace(periventricular, chances=chances[0]),
+        Scale.FAZEKAS_DEEP: replace(_grade_mm(Scale.FAZEKAS_DEEP, wmh.deep_mm, deep, decisive), chances=chances[1]),
     }
 
 
+def _fazekas_chances(evidence: Evidence, wmh: WmhExtent) -> tuple[dict[int, float], dict[int, float]]:
+    """Probability of the grades, periventricular and deep; empty where it is not known.
+
+    A WMH is one or not by its chance, and those are as large as they were found; small ones may have been missed.
+    """
+    numbers = [evidence.count_chances.get((Marker.WMH, part)) for part in (RIM, DEEP)]
+    if numbers[0] is None or numbers[1] is None:
+        return {}, {}
+    any_rim, any_deep = (1 - float(number[0]) for number in numbers if number is not None)
+    grade = bisect_right(SCALES[Scale.FAZEKAS_PERIVENTRICULAR].limits, wmh.rim_mm) if wmh.rim_mm > 0 else 0
+    thick = min(evidence.chance_of_any((wmh.rim_lesion,)), any_rim) if grade > 1 else 0.0
+    rim = {0: 1 - any_rim, 1: any_rim - thick, grade: thick} if grade > 1 else {0: 1 - any_rim, 1: any_rim}
+    larger = [evidence.chance_of_any(_deep_from(wmh, limit_mm)) for limit_mm in SCALES[Scale.FAZEKAS_DEEP].limits[1:]]
+    at_least = [1.0, any_deep, *(min(chance, any_deep) for chance in larger), 0.0]
+    deep = {step: at_least[step] - at_least[step + 1] for step in range(len(at_least) - 1)}
+    return _possible(rim), _possible(deep)
+
+
+def _possible(chances: Mapping[int, float]) -> dict[int, float]:
+    return {value: chance for value, chance in chances.items() if chance > 0}
+
+
+def _deep_from(wmh: WmhExtent, limit_mm: float) -> tuple[int, ...]:
+    """Lesions with a deep part as large as that."""
+    return tuple(label for label, size_mm in wmh.deep.items() if size_mm >= limit_mm)
+
+
 def _age_related(evidence: Evidence) -> Score | NotAssessed:
-    measured = evidence.markers[Marker.WMH]
+    measured, extents = evidence.markers[Marker.WMH], evidence.wmh_regions
     if isinstance(measured, NotAssessed):
         return measured
-    grades = {key: _grade_region(key[0], extent) for key, extent in evidence.wmh_regions.items()}
+    if isinstance(extents, NotAssessed):
+        return extents
+    grades = {key: _grade_region(key[0], extent) for key, extent in extents.items()}
     total = {region: [grades[region, side] for side in SIDES] for region in ARWMC_REGIONS}
     named = [f"{region} {left} left, {right} right" for region, (left, right) in total.items() if left or right]
     return Score(sum(grades.values()), "; ".join(named) or "no WMH of 5 mm away from the ventricles", "")
@@ -151,9 +199,12 @@ def _spaces(evidence: Evidence) -> Scores:
         where = f" ({slab.side}, around z = {slab.z_mm:.0f} mm)" if slab.side else ""
         said = f"{len(slab.labels)} in the worst slab and hemisphere{where}, {everywhere} in all"
         scores[scale] = _grade_count(scale, len(slab.labels), said, slab.labels, evidence.slab_chances.get(region))
-    midbrain = measured.region_count["midbrain"]
-    labels = evidence.labels_of(Marker.EPVS, "midbrain")
-    scores[Scale.EPVS_MIDBRAIN] = _grade_count(Scale.EPVS_MIDBRAIN, midbrain, f"{midbrain} in the midbrain", labels)
+    midbrain, labels = measured.region_count.get("midbrain"), evidence.labels_of(Marker.EPVS, "midbrain")
+    if midbrain is None:
+        scores[Scale.EPVS_MIDBRAIN] = NotAssessed("no midbrain was found in the images")
+    else:
+        chances = evidence.count_chances.get((Marker.EPVS, "midbrain"))
+        scores[Scale.EPVS_MIDBRAIN] = _grade_count(Scale.EPVS_MIDBRAIN, midbrain, f"{midbrain} in the midbrain", labels, chances)
     return scores
 
 
@@ -169,7 +220,7 @@ def _band(evidence: Evidence) -> Score | NotAssessed:
 class _Part:
     """Points of one part of a burden score; ``value`` is None where its marker was not assessed, ``chances`` where they are not known.
 
-    ``more`` is what another point would take.
+    ``more`` is what another point would take, ``reason`` why there is no value, where that is not that the marker was not assessed.
     """
 
     name: str
@@ -177,13 +228,14 @@ class _Part:
     highest: int = 1
     chances: Mapping[int, float] | None = None
     more: str = ""
+    reason: str = ""
 
 
 def _add(parts: Sequence[_Part]) -> Score | NotAssessed:
     known = sum(part.value for part in parts if part.value is not None)
     missing = [part for part in parts if part.value is None]
     if missing:
-        names = " and ".join(part.name for part in missing)
+        names = " and ".join(part.name + (f" ({part.reason})" if part.reason else "") for part in missing)
         most = known + sum(part.highest for part in missing)
         return NotAssessed(f"{names} not assessed; {known} to {most} is possible", (known, most))
     given = [f"{part.name} {part.value}" for part in parts if part.value]
@@ -232,11 +284,37 @@ class _Counted:
         return _Part(self.name, points, len(limits), chances, f"{more:g} more {self.name if more > 1 else self.name.removesuffix('s')}")
 
 
-def _burdens(evidence: Evidence, scores: Scores) -> dict[Scale, list[_Part]]:
-    def grade(scale: Scale) -> int | None:
-        found = scores[scale]
-        return found.value if isinstance(found, Score) else None
+def _wmh_parts(evidence: Evidence, rim: Score, deep: Score) -> tuple[_Part, _Part, _Part, _Part]:
+    """What WMH give to the sums: a point for severe and for severe deep ones, points by the sum of both grades, and by the higher one.
 
+    How sure they are goes by the chances of the lesions that give them. Both grades are taken as independent where they are added or
+    compared.
+    """
+    wmh = evidence.wmh
+    known = bool(rim.chances) and bool(deep.chances)
+    severe_deep = _deep_from(wmh, SCALES[Scale.FAZEKAS_DEEP].limits[SEVERE_DEEP - 1]) if isinstance(wmh, WmhExtent) else ()
+    severe_rim = (wmh.rim_lesion,) if isinstance(wmh, WmhExtent) and rim.value >= SEVERE_RIM else ()
+
+    def point(name: str, labels: Sequence[int]) -> _Part:
+        chance = evidence.chance_of_any(set(labels))
+        return _Part(name, int(bool(labels)), 1, _possible({0: 1 - chance, 1: chance}) if known else None, f"more {name}")
+
+    def of_grades(points: Callable[[int, int], int], highest: int) -> _Part:
+        chances: dict[int, float] = {}
+        for (one, of_one), (other, of_other) in product(rim.chances.items(), deep.chances.items()):
+            given = points(one, other)
+            chances[given] = chances.get(given, 0.0) + of_one * of_other
+        return _Part("WMH", points(rim.value, deep.value), highest, dict(sorted(chances.items())) or None, "more WMH")
+
+    return (
+        point("WMH", (*severe_rim, *severe_deep)),
+        point("deep WMH", severe_deep),
+        of_grades(lambda one, other: bisect_right(MODIFIED_LIMITS[Marker.WMH], one + other), 2),
+        of_grades(max, 3),
+    )
+
+
+def _burdens(evidence: Evidence, scores: Scores) -> dict[Scale, list[_Part]]:
     def count(name: str, marker: Marker, region: str = "") -> _Counted:
         found = evidence.markers[marker]
         if isinstance(found, NotAssessed):
@@ -249,37 +327,39 @@ def _burdens(evidence: Evidence, scores: Scores) -> dict[Scale, list[_Part]]:
         number = None if missing else len(evidence.worst_slab[region].labels)
         return _Counted(f"{region} EPVS", number, evidence.slab_chances.get(region))
 
-    def wmh(name: str, points: int | None, highest: int = 1) -> _Part:
-        """WMH are taken as they were found: nothing is known of how sure a grade by geometry is."""
-        return _Part(name, points, highest, None if points is None else {points: 1.0}, f"more {name}")
+    rim, deep = scores[Scale.FAZEKAS_PERIVENTRICULAR], scores[Scale.FAZEKAS_DEEP]
+    if isinstance(rim, NotAssessed) or isinstance(deep, NotAssessed):
+        reason = evidence.wmh.reason if isinstance(evidence.wmh, NotAssessed) and evidence.markers[Marker.WMH] is not evidence.wmh else ""
 
-    periventricular, deep = grade(Scale.FAZEKAS_PERIVENTRICULAR), grade(Scale.FAZEKAS_DEEP)
-    severe = both = higher = None
-    if periventricular is not None and deep is not None:
-        severe, both, higher = int(periventricular == 3 or deep >= 2), periventricular + deep, max(periventricular, deep)
+        def wmh(name: str, highest: int) -> _Part:
+            return _Part(name, None, highest, reason=reason)
+
+        severe, severe_deep, both, higher = wmh("WMH", 1), wmh("deep WMH", 1), wmh("WMH", 2), wmh("WMH", 3)
+    else:
+        severe, severe_deep, both, higher = _wmh_parts(evidence, rim, deep)
     ganglia, centrum = slab("basal ganglia"), slab("centrum semiovale")
     cmb, lacunes, lobar_cmb = count("CMB", Marker.CMB), count("lacunes", Marker.LACUNE), count("lobar CMB", Marker.CMB, "lobar")
     some_spaces, many_spaces = SCALES[Scale.EPVS_BASAL_GANGLIA].limits[1:3]
     return {
-        Scale.SVD_TOTAL: [wmh("WMH", severe), lacunes.points(1), cmb.points(1), ganglia.points(some_spaces)],
+        Scale.SVD_TOTAL: [severe, lacunes.points(1), cmb.points(1), ganglia.points(some_spaces)],
         Scale.SVD_HYPERTENSIVE: [
-            wmh("deep WMH", None if deep is None else int(deep >= 2)),
+            severe_deep,
             count("deep lacunes", Marker.LACUNE, "deep").points(1),
             count("deep CMB", Marker.CMB, "deep").points(1),
             ganglia.points(some_spaces),
         ],
         Scale.SVD_AMYLOID: [
-            wmh("WMH", severe),
+            severe,
             count("lobar lacunes", Marker.LACUNE, "lobar").points(1),
             lobar_cmb.points(1),
             centrum.points(some_spaces),
         ],
         Scale.SVD_MODIFIED: [
-            wmh("WMH", None if both is None else bisect_right(MODIFIED_LIMITS[Marker.WMH], both), 2),
+            both,
             lacunes.points(1),
             cmb.points(*MODIFIED_LIMITS[Marker.CMB]),
             ganglia.points(many_spaces),
         ],
-        Scale.SVD_AMENDED: [wmh("WMH", higher, 3), lacunes.points(*LACUNE_LIMITS), cmb.points(1)],
-        Scale.CAA_PARTIAL: [wmh("WMH", severe), lobar_cmb.points(*AMYLOID_CMB_LIMITS), centrum.points(many_spaces)],
+        Scale.SVD_AMENDED: [higher, lacunes.points(*LACUNE_LIMITS), cmb.points(1)],
+        Scale.CAA_PARTIAL: [severe, lobar_cmb.points(*AMYLOID_CMB_LIMITS), centrum.points(many_spaces)],
     }
