@@ -36,7 +36,7 @@ from smallvessel.evaluate import Estimate, compare_masks, icc_agreement, lesions
 from smallvessel.markers import Marker
 from smallvessel.records import NotAssessed, SessionId
 from smallvessel.reference import Norm, Reference, write_reference
-from smallvessel.volume import Grid, Mask, write_volume
+from smallvessel.volume import Grid, Mask, Volume, write_volume
 
 GRID = make_grid((30, 30, 24), (2.0, 2.0, 3.0))
 OTHER = make_grid((32, 30, 24), (2.0, 2.0, 3.0), centre_mm=(0.4, 0.2, 0.0))
@@ -246,7 +246,29 @@ def test_other_grids_are_refused_unless_resampling_is_asked_for(measured: Path) 
 
 def test_two_manual_masks_of_one_session_are_refused(measured: Path) -> None:
     write_masks(measured / "manual", "sub-02_desc-r2_label-WMH_mask.nii.gz", GRID, ((10.0, 0.0, 0.0), 6.0))
-    with pytest.raises(InputError, match=r"two manual WMH masks of sub-02: .*desc-r2.*one rater at a time"):
+    with pytest.raises(InputError, match=r"two references: .*sub-02_desc-r2.*one rater at a time"):
+        make_cohort(CohortInputs(measured / "out", manual=measured / "manual"), measured / "result")
+
+
+def test_two_manual_masks_of_one_session_on_two_grids_are_refused(measured: Path) -> None:
+    write_masks(measured / "manual", "sub-02_res-1mm_label-WMH_mask.nii.gz", OTHER, ((10.0, 0.0, 0.0), 6.0))
+    with pytest.raises(InputError, match=r"two manual WMH masks of sub-02: .*one rater at a time"):
+        make_cohort(CohortInputs(measured / "out", manual=measured / "manual"), measured / "result")
+
+
+def test_manual_masks_inside_the_output_are_compared_with_the_runs(measured: Path) -> None:
+    inside = measured / "out" / "manual"
+    write_masks(inside, "sub-01_label-WMH_mask.nii.gz", GRID, ((-20.0, 0.0, 0.0), 6.0))
+    make_cohort(CohortInputs(measured / "out", manual=inside), measured / "result")
+    dice = next(row for row in rows_of(measured / "result", "segmentation") if row["measure"] == "Dice")
+    assert (dice["n"], dice["mean"]) == ("1", "0")
+
+
+@pytest.mark.parametrize(("inside", "said"), [(0.75, "probabilities in the reference"), (2.0, "the value 2: a label map")])
+def test_a_manual_mask_that_is_none_is_refused(inside: float, said: str, measured: Path) -> None:
+    values = np.where(ball(GRID, (10.0, 0.0, 0.0), 7.0), inside, 0.0)
+    write_volume(measured / "manual" / "sub-01_label-WMH_mask.nii.gz", Volume(values, GRID))
+    with pytest.raises(InputError, match=said):
         make_cohort(CohortInputs(measured / "out", manual=measured / "manual"), measured / "result")
 
 
@@ -341,7 +363,7 @@ def test_a_reference_of_other_networks_than_the_sessions_is_refused_row_by_row(t
     [
         (["--groups", "nowhere.tsv:site"], "no table nowhere.tsv"),
         (["--groups", "PARTICIPANTS:scanner"], "without the column scanner"),
-        (["--manual", "FOLDER"], "no mask of"),
+        (["--manual", "FOLDER"], "twice"),
         (["--visual", "PARTICIPANTS"], "without a column that is known"),
         (["--reference", "PARTICIPANTS"], "which is no reference"),
     ],

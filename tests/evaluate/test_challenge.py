@@ -151,13 +151,14 @@ def test_predicted_values_above_1000_are_background() -> None:
 def test_the_command_line_prints_the_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = np.zeros(GRID.shape)
     data[3:8, 3:8, 3:8] = 1
-    write_volume(tmp_path / "a.nii.gz", volume(data))
+    for name in "ab":
+        write_volume(tmp_path / f"{name}.nii.gz", volume(data))
     with pytest.raises(SystemExit) as end:
-        main(["evaluate", str(tmp_path / "a.nii.gz"), str(tmp_path / "a.nii.gz"), "--rules", "wmh-challenge", "--json"])
+        main(["evaluate", str(tmp_path / "a.nii.gz"), str(tmp_path / "b.nii.gz"), "--rules", "wmh-challenge", "--json"])
     assert not end.value.code
     assert json.loads(capsys.readouterr().out)[0]["dice"] == 1.0
     with pytest.raises(SystemExit) as end:
-        main(["evaluate", str(tmp_path / "a.nii.gz"), str(tmp_path / "a.nii.gz"), "--rules", "brats"])
+        main(["evaluate", str(tmp_path / "a.nii.gz"), str(tmp_path / "b.nii.gz"), "--rules", "brats"])
     assert end.value.code == 2
     assert "wmh-challenge" in capsys.readouterr().err
 

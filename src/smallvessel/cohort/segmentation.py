@@ -23,7 +23,7 @@ from ..evaluate import (
     lesions_of,
     metrics_of,
     pair_masks,
-    read_lesions,
+    read_reference,
     summarise_detection,
 )
 from ..evaluate.lesionwise import PANOPTIC_IOU, find_instances
@@ -75,7 +75,7 @@ class Comparison:
 def compare_with_manual(
     cohort: Cohort, out: Path, manual: Path, may_resample: bool, notify: Callable[[str], None] = lambda _: None
 ) -> Comparison:
-    """Compare the masks of a run with manual ones of the same subject, session and ``label`` entities.
+    """Compare the masks that a run wrote with manual ones of the same subject, session and ``label`` entities.
 
     Parameters
     ----------
@@ -92,11 +92,11 @@ def compare_with_manual(
     Raises
     ------
     InputError
-        When nothing pairs, a session has two manual masks of a marker, or a mask cannot be read.
+        When nothing pairs, a session has two manual masks of a marker, or one cannot be read or is no mask.
     GeometryError
-        When the grids differ and resampling was not asked for.
+        When the grids differ and resampling was not asked for, or the fields of view do not overlap.
     """
-    pairing = pair_masks(out, manual)
+    pairing = pair_masks(out, manual, of_run=True)
     chosen = {(id.subject, id.session or ""): id for id in cohort.ids}
     matched: dict[tuple[SessionId, Marker], MaskPair] = {}
     others = 0
@@ -115,7 +115,7 @@ def compare_with_manual(
     scores = []
     for (id, marker), pair in matched.items():
         notify(pair.name)
-        (reference,) = read_lesions(pair.reference).masks.values()
+        (reference,) = read_reference(pair.reference).masks.values()
         prediction = bring_together(read_mask(pair.prediction), reference, may_resample)
         found = compare_masks(prediction, reference)
         count = int(find_instances(reference).data.max(initial=0))

@@ -14,7 +14,7 @@ from .lesionwise import (
     pool_lesions,
     positivity_without_lesions,
 )
-from .pairing import MaskPair, Pairing, choose_prediction, pair_masks
+from .pairing import MaskPair, Pairing, pair_masks
 from .probability import (
     CalibrationBin,
     ThresholdPoint,
@@ -24,7 +24,7 @@ from .probability import (
     pool_points,
     trace_thresholds,
 )
-from .reading import LesionImage, bring_together, read_lesions
+from .reading import LesionImage, bring_together, read_lesions, read_reference
 from .sizes import SizeBand, match_by_size, pool_sizes
 from .summary import METRICS, RULES, Detection, lesions_of, mean_over_scans, metrics_of, summarise_detection
 from .voxel import VoxelMetrics, compare_voxels
@@ -50,7 +50,6 @@ __all__ = [
     "bootstrap",
     "bootstrap_mean",
     "bring_together",
-    "choose_prediction",
     "compare_masks",
     "compare_voxels",
     "expected_calibration_error",
@@ -71,6 +70,7 @@ __all__ = [
     "pool_sizes",
     "positivity_without_lesions",
     "read_lesions",
+    "read_reference",
     "score_by_challenge",
     "spearman",
     "summarise_detection",

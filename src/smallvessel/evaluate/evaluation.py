@@ -26,7 +26,7 @@ from .probability import (
     pool_points,
     trace_thresholds,
 )
-from .reading import ANY, BY_MARKER, THRESHOLD, LesionImage, bring_together, read_lesions
+from .reading import ANY, BY_MARKER, THRESHOLD, LesionImage, bring_together, read_lesions, read_reference, require_overlap
 from .sizes import SizeBand, match_by_size, pool_sizes
 from .summary import METRICS, RULES, Detection, lesions_of, mean_over_scans, metrics_of, summarise_detection
 
@@ -110,7 +110,7 @@ def evaluate_pairs(pairing: Pairing, options: ReadingOptions) -> list[ScanResult
     InputError
         When an image cannot be read or a label map comes without ``label``.
     GeometryError
-        When grids differ and resampling was not asked for.
+        When grids differ and resampling was not asked for, or fields of view do not overlap.
     """
     return [result for pair in pairing.pairs for result in _evaluate_pair(pair, options)]
 
@@ -199,9 +199,7 @@ def _evaluate_pair(pair: MaskPair, options: ReadingOptions) -> list[ScanResult]:
     label = options.prediction_label or options.label
     probability = options.probability or entities(pair.prediction)["suffix"] in PROBABILITIES
     mine = read_lesions(pair.prediction, label, options.threshold, probability)
-    theirs = read_lesions(pair.reference, options.label)
-    if theirs.probability is not None:
-        raise InputError(f"probabilities in the reference {pair.reference}", "a mask or a label map", "cut it at a threshold first")
+    theirs = read_reference(pair.reference, options.label)
     note = _note_other_labels(pair, mine, label)
     results = []
     for name, reference in theirs.masks.items():
@@ -245,6 +243,7 @@ def _note_other_labels(pair: MaskPair, mine: LesionImage, label: str) -> str:
 
 def _on_grid(probability: Volume, reference: Mask, options: ReadingOptions) -> Volume:
     if options.resample:
+        require_overlap(probability.grid, reference.grid)
         return resample(probability, reference.grid)
     require_same_grid(probability, reference)
     return probability

@@ -8,13 +8,18 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import GeometryError, InputError
 from ..markers import MARKERS
-from ..volume import LabelMap, Mask, Volume, read_values, require_same_grid, resample
+from ..volume import Grid, Mask, Volume, read_values, require_same_grid, resample
+from .lesionwise import find_instances
 
 THRESHOLD = 0.5
 """A probability counts as lesion from this value on, unless another is given."""
 ANY, BY_MARKER = "any", "markers"
+MASK_VALUES = (1, 255)
+"""What the one value of a mask may be; any other may be one label of a map of which this image has no more."""
+N_POINTS = 33
+"""Points along each axis by which it is seen whether two fields of view overlap."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ def read_lesions(path: Path, label: str = "", threshold: float = THRESHOLD, prob
     Parameters
     ----------
     path : Path
-        A mask (one value besides 0), a probability map (0 to 1) or a label map (whole numbers).
+        A mask (0 and 1, or 0 and 255), a probability map (0 to 1) or a label map (whole numbers).
     label : str
         What a label map stands for: a number for that value, "any" for every value above 0, "markers" for the codes of
         :data:`smallvessel.markers.MARKERS`, a mask for each. It says nothing about probabilities: these are cut at ``threshold``.
@@ -91,29 +96,85 @@ def read_lesions(path: Path, label: str = "", threshold: float = THRESHOLD, prob
         return LesionImage(
             {name: Mask(np.isin(image.data, codes), image.grid) for name, codes in chosen.items()}, other_values=tuple(sorted(others))
         )
-    if np.count_nonzero(values) <= 1:
+    codes = values[values > 0]
+    if len(codes) == 0 or (len(codes) == 1 and codes[0] in MASK_VALUES):
         return LesionImage({"": Mask(image.data > 0, image.grid)})
     raise InputError(
-        f"{path} with {np.count_nonzero(values)} values up to {values[-1]:g}: a label map",
-        "to be told which labels are lesions",
+        f"{path} with " + (f"{len(codes)} values up to {codes[-1]:g}" if len(codes) > 1 else f"the value {codes[0]:g}") + ": a label map",
+        f"to be told which labels are lesions, or a mask of {' or '.join(map(str, MASK_VALUES))}",
         f"save a mask of them; or, for evaluate, add --label with a number, --label {ANY} for all above 0, or --label {BY_MARKER} for the "
         "codes of the markers",
     )
 
 
+def read_reference(path: Path, label: str = "") -> LesionImage:
+    """Read the lesions of a reference, as :func:`read_lesions`.
+
+    Raises
+    ------
+    InputError
+        Also when it holds probabilities.
+    """
+    found = read_lesions(path, label)
+    if found.probability is not None:
+        raise InputError(f"probabilities in the reference {path}", "a mask or a label map", "cut it at a threshold first")
+    return found
+
+
 def bring_together(prediction: Mask, reference: Mask, may_resample: bool) -> Mask:
-    """The prediction on the reference's grid; by its nearest voxels, so that single voxels are neither lost nor blurred.
+    """The prediction on the reference's grid, by its nearest voxels.
+
+    A lesion that falls between the voxels of a coarser grid is put into the one voxel that is nearest to it, so that it is not lost; what
+    lies outside the reference's field of view is.
 
     Raises
     ------
     GeometryError
-        When the grids differ and resampling was not asked for.
+        When the grids differ and resampling was not asked for, the fields of view do not overlap, or all lesions lie outside the
+        reference's.
     """
     if not may_resample:
         require_same_grid(prediction, reference)
         return prediction
-    labels = resample(LabelMap(prediction.data.astype(np.int32), prediction.grid), reference.grid)
-    return Mask(labels.data > 0, reference.grid)
+    require_overlap(prediction.grid, reference.grid)
+    lesions = find_instances(prediction)
+    moved = resample(lesions, reference.grid).data
+    data = moved > 0
+    lost = np.setdiff1d(lesions.data, moved)
+    if len(lost):
+        voxels = np.argwhere(np.isin(lesions.data, lost))
+        world_mm = prediction.grid.world(voxels)
+        nearest = np.rint(reference.grid.voxels(world_mm)).astype(int)
+        inside = ((nearest >= 0) & (nearest < reference.grid.shape)).all(axis=1)
+        distance_mm = np.linalg.norm(reference.grid.world(nearest) - world_mm, axis=1)
+        by_distance = np.flatnonzero(inside)[np.argsort(distance_mm[inside], kind="stable")]
+        _, first = np.unique(lesions.data[tuple(voxels[by_distance].T)], return_index=True)
+        data[tuple(nearest[by_distance[first]].T)] = True
+    if prediction.data.any() and not data.any():
+        raise GeometryError(
+            "a prediction whose lesions all lie outside the reference's field of view", "two images of one head", "check their headers"
+        )
+    return Mask(data, reference.grid)
+
+
+def require_overlap(prediction: Grid, reference: Grid) -> None:
+    """Refuse two fields of view that have nothing in common.
+
+    Raises
+    ------
+    GeometryError
+    """
+    if not (_reaches(prediction, reference) or _reaches(reference, prediction)):
+        raise GeometryError(
+            "a prediction and a reference whose fields of view do not overlap", "two images of one head in one world", "check their headers"
+        )
+
+
+def _reaches(one: Grid, other: Grid) -> bool:
+    axes = [np.linspace(-0.5, n - 0.5, N_POINTS) for n in one.shape]
+    points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+    voxels = other.voxels(one.world(points))
+    return bool(((voxels > -0.5) & (voxels < np.array(other.shape) - 0.5)).all(axis=1).any())
 
 
 def _chosen(label: str, values: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> Mapping[str, list[float]]:
