@@ -220,7 +220,7 @@ def test_what_is_not_in_the_images_is_not_zero() -> None:
     lost = NotAssessed("no lateral ventricles were found")
     cut = replace(whole, markers={**whole.markers, Marker.EPVS: replace(spaces, region_count=counts)}, wmh=lost, wmh_regions=lost)
     scores = score_session(cut)
-    assert scores[Scale.EPVS_MIDBRAIN] == NotAssessed("no midbrain was found in the images")
+    assert scores[Scale.EPVS_MIDBRAIN] == NotAssessed("no midbrain in the images")
     assert scores[Scale.ARWMC] == scores[Scale.FAZEKAS_DEEP] == lost
     assert scores[Scale.SVD_TOTAL] == NotAssessed("WMH (no lateral ventricles were found) not assessed; 0 to 1 is possible", (0, 1))
 

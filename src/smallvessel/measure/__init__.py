@@ -113,7 +113,8 @@ def _with_geometry(found: MarkerMeasures | NotAssessed, evidence: Evidence) -> M
         extent = evidence.wmh
         geometry = {"wmh_rim_mm": extent.rim_mm, "wmh_rim_covered": extent.covered, "wmh_deep_diameter_mm": extent.deep_mm}
     if found.marker is Marker.EPVS:
-        geometry = {f"epvs_{region.replace(' ', '_')}_slab_count": len(evidence.worst_slab[region].labels) for region in SLAB_REGIONS}
+        reached = [region for region in SLAB_REGIONS if region in found.region_count]
+        geometry = {f"epvs_{region.replace(' ', '_')}_slab_count": len(evidence.worst_slab[region].labels) for region in reached}
     return replace(found, details={**found.details, **geometry})
 
 

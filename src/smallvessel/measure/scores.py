@@ -195,17 +195,25 @@ def _spaces(evidence: Evidence) -> Scores:
         return dict.fromkeys((*scales, Scale.EPVS_MIDBRAIN), measured)
     scores: Scores = {}
     for scale, region in scales.items():
+        if region not in measured.region_count:
+            scores[scale] = _not_reached(region)
+            continue
         slab, everywhere = evidence.worst_slab[region], measured.region_count[region]
         where = f" ({slab.side}, around z = {slab.z_mm:.0f} mm)" if slab.side else ""
         said = f"{len(slab.labels)} in the worst slab and hemisphere{where}, {everywhere} in all"
         scores[scale] = _grade_count(scale, len(slab.labels), said, slab.labels, evidence.slab_chances.get(region))
     midbrain, labels = measured.region_count.get("midbrain"), evidence.labels_of(Marker.EPVS, "midbrain")
     if midbrain is None:
-        scores[Scale.EPVS_MIDBRAIN] = NotAssessed("no midbrain was found in the images")
+        scores[Scale.EPVS_MIDBRAIN] = _not_reached("midbrain")
     else:
         chances = evidence.count_chances.get((Marker.EPVS, "midbrain"))
         scores[Scale.EPVS_MIDBRAIN] = _grade_count(Scale.EPVS_MIDBRAIN, midbrain, f"{midbrain} in the midbrain", labels, chances)
     return scores
+
+
+def _not_reached(region: str) -> NotAssessed:
+    """Why nothing is said of a part of the brain."""
+    return NotAssessed(f"no {region} in the images")
 
 
 def _band(evidence: Evidence) -> Score | NotAssessed:
@@ -271,11 +279,12 @@ class _Counted:
     name: str
     number: int | None
     chances: NDArray[np.float64] | None
+    reason: str = ""
 
     def points(self, *limits: float) -> _Part:
         """A point at each limit."""
         if self.number is None:
-            return _Part(self.name, None, len(limits))
+            return _Part(self.name, None, len(limits), reason=self.reason)
         chances = None if self.chances is None else grade_chances(self.chances, lambda number: bisect_right(limits, number))
         points = bisect_right(limits, self.number)
         if points == len(limits):
@@ -319,13 +328,16 @@ def _burdens(evidence: Evidence, scores: Scores) -> dict[Scale, list[_Part]]:
         found = evidence.markers[marker]
         if isinstance(found, NotAssessed):
             return _Counted(name, None, None)
-        number = found.region_count.get(region, 0) if region else found.count
+        if region and region not in found.region_count:
+            return _Counted(name, None, None, _not_reached(region).reason)
+        number = found.region_count[region] if region else found.count
         return _Counted(name, number, evidence.count_chances.get((marker, region)))
 
     def slab(region: str) -> _Counted:
-        missing = isinstance(evidence.markers[Marker.EPVS], NotAssessed)
-        number = None if missing else len(evidence.worst_slab[region].labels)
-        return _Counted(f"{region} EPVS", number, evidence.slab_chances.get(region))
+        found = count(f"{region} EPVS", Marker.EPVS, region)
+        if found.number is None:
+            return found
+        return replace(found, number=len(evidence.worst_slab[region].labels), chances=evidence.slab_chances.get(region))
 
     rim, deep = scores[Scale.FAZEKAS_PERIVENTRICULAR], scores[Scale.FAZEKAS_DEEP]
     if isinstance(rim, NotAssessed) or isinstance(deep, NotAssessed):
