@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from .errors import InputError
 from .expected import ExpectedErrors
 from .markers import Marker, Sequence
 from .participants import UNKNOWN, Traits
@@ -18,6 +19,10 @@ from .scales import Scale
 from .volume import Grid, LabelMap, Mask, Transform, Volume
 
 NO_REFERENCE = "no reference cohort was given: make one of your own with smallvessel reference fit, then run with --reference"
+
+LABEL = r"[A-Za-z0-9+](?:[A-Za-z0-9.+-]*[A-Za-z0-9+])?"
+"""Of a participant or a session. BIDS has letters, digits and +; folders of studies also have . and - inside, which do no harm.
+A label never has _, which ends it in a file's name."""
 
 Status = Literal["pass", "warn", "fail"]
 
@@ -43,12 +48,16 @@ class SessionId:
 
 @dataclass(frozen=True)
 class SessionSource:
-    """The files that were chosen for one session, not yet opened. ``log`` says by which rule, and what was left out."""
+    """The files that were chosen for one session, not yet opened. ``log`` says by which rule, and what was left out.
+
+    ``refusal`` is why the session fails, where that is known already.
+    """
 
     id: SessionId
     files: Mapping[Sequence, Path]
     log: tuple[str, ...] = ()
     traits: Traits = UNKNOWN
+    refusal: InputError | None = None
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from .expected import ExpectedErrors
 from .markers import MARKERS, Marker, Sequence
 from .participants import UNKNOWN, Traits
 from .records import (
+    LABEL,
     Anatomy,
     Check,
     MarkerMap,
@@ -42,7 +43,7 @@ def parse_session(name: str) -> SessionId:
     InputError
         When it is no such name.
     """
-    match = re.fullmatch(r"sub-([A-Za-z0-9]+)(?:_ses-([A-Za-z0-9]+))?", name)
+    match = re.fullmatch(f"sub-({LABEL})(?:_ses-({LABEL}))?", name)
     if match is None:
         raise InputError(f"a session named {name!r}", "a name such as sub-01 or sub-01_ses-1", "take it from the report's file name")
     return SessionId(match[1], match[2])

@@ -1,16 +1,20 @@
 """Which files make up a session: layouts, filters, the rule among several images, refusals."""
 
+import errno
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from phantoms import bids_path, head_image, make_grid, nifti_bytes, write_bids, write_bytes, write_image
-from smallvessel.errors import InputError
-from smallvessel.intake import find_sessions, session_from_files
+from smallvessel.derivatives import session_files
+from smallvessel.errors import InputError, make_printable
+from smallvessel.intake import find_sessions, load_session, session_from_files
 from smallvessel.markers import Sequence
 from smallvessel.records import SessionId, SessionSource
+from smallvessel.restore import list_sessions, parse_session
 from smallvessel.volume import Grid, Volume
 
 FLAIR, T1W, T2W, SWI = Sequence
@@ -124,6 +128,65 @@ def test_of_echoes_the_one_nearest_to_25_ms_is_taken_where_their_times_are_known
     assert _names(source) == {SWI: "sub-1_echo-2_part-mag_MEGRE.nii.gz"}
 
 
+@pytest.mark.parametrize("text", ["{", "[]", "null", '{"EchoTime": "long"}', '{"EchoTime": NaN}', '{"EchoTime": 1e999}', "[" * 100_000])
+def test_a_broken_sidecar_costs_only_what_it_would_have_told(tmp_path: Path, text: str) -> None:
+    for echo in (1, 2):
+        path = _image(tmp_path / f"sub-1/anat/sub-1_echo-{echo}_MEGRE.nii.gz")
+        path.with_name(path.name.replace(".nii.gz", ".json")).write_text(text, encoding="utf-8")
+    (source,) = find_sessions(tmp_path)
+    assert _names(source) == {SWI: "sub-1_echo-2_MEGRE.nii.gz"}
+
+
+@pytest.mark.parametrize(
+    ("sidecar", "is_phase"),
+    [
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "P", "ND"]}, True),
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "PHASE MAP", "P", "FFE"]}, True),
+        ({"ImageType": ["DERIVED", "SECONDARY", "PHASE"]}, True),
+        ({"ComplexImageComponent": "PHASE"}, True),
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "M", "SWI", "NORM"]}, False),
+        ({"ImageType": ["DERIVED", "PRIMARY", "SWI"]}, False),
+        ({"ImageType": "P"}, False),
+    ],
+)
+def test_a_phase_image_by_its_sidecar_is_left_out(tmp_path: Path, sidecar: dict[str, object], is_phase: bool) -> None:
+    (_touch(tmp_path, "sub-1/anat/sub-1_T1w.nii.gz", "sub-1/swi/sub-1_swi.nii.gz") / "sub-1/swi/sub-1_swi.json").write_text(
+        json.dumps(sidecar), encoding="utf-8"
+    )
+    (source,) = find_sessions(tmp_path)
+    assert (SWI not in source.files) == is_phase
+    assert ("sub-1_swi.nii.gz was left out: phase by its side-car, not magnitude." in source.log) == is_phase
+
+
+def test_names_in_capitals_are_found_with_their_sidecars(tmp_path: Path) -> None:
+    for echo, echo_time_s in ((1, 0.024), (2, 0.060)):
+        path = _image(tmp_path / f"sub-1/anat/sub-1_echo-{echo}_MEGRE.nii.gz").rename(
+            tmp_path / f"sub-1/anat/sub-1_echo-{echo}_MEGRE.NII.GZ"
+        )
+        path.with_name(path.name.replace(".NII.GZ", ".json")).write_text(json.dumps({"EchoTime": echo_time_s}), encoding="utf-8")
+    _touch(tmp_path, "sub-1/anat/sub-1_FLAIR.NII", "sub-1/anat/._sub-1_T1w.NII", "sub-1/anat/Thumbs.db")
+    (source,) = find_sessions(tmp_path)
+    assert _names(source) == {FLAIR: "sub-1_FLAIR.NII", SWI: "sub-1_echo-1_MEGRE.NII.GZ"}
+
+
+def test_compression_is_told_by_the_bytes_not_by_the_name(tmp_path: Path) -> None:
+    plain = tmp_path / "sub-1/anat/sub-1_acq-b_FLAIR.nii.gz"
+    plain.parent.mkdir(parents=True)
+    plain.write_bytes(nifti_bytes(np.zeros(FINE.shape, np.int16), FINE.affine))
+    packed = _image(tmp_path / "sub-1/anat/sub-1_acq-b_T1w.nii.gz", FINE).rename(tmp_path / "sub-1/anat/sub-1_acq-b_T1w.nii")
+    for name in ("FLAIR", "T1w"):
+        _image(tmp_path / f"sub-1/anat/sub-1_acq-a_{name}.nii.gz", FLAT)
+    (source,) = find_sessions(tmp_path)
+    assert source.files == {FLAIR: plain, T1W: packed}
+
+
+def test_digits_that_are_no_numbers_are_no_reason_to_stop(tmp_path: Path) -> None:
+    for run in ("²", "1"):
+        _image(tmp_path / f"sub-1/anat/sub-1_run-{run}_echo-{run}_FLAIR.nii.gz")
+    (source,) = find_sessions(tmp_path)
+    assert len(source.files) == 1
+
+
 def test_a_damaged_image_is_taken_only_if_there_is_no_other(tmp_path: Path) -> None:
     _touch(tmp_path, "sub-1/anat/sub-1_acq-a_FLAIR.nii.gz")
     whole = _image(tmp_path / "sub-1/anat/sub-1_acq-b_FLAIR.nii.gz")
@@ -160,6 +223,59 @@ def test_a_session_without_images_is_named_in_its_siblings_log_and_a_subject_wit
     assert "sub-a_ses-2 has no usable image and was left out." in sources[0].log
 
 
+@pytest.mark.parametrize("unreadable", ["sub-02/anat", "sub-02"])
+def test_a_folder_that_cannot_be_read_costs_only_its_own_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unreadable: str) -> None:
+    root = _touch(tmp_path, "sub-01/anat/sub-01_T1w.nii.gz", "sub-02/anat/sub-02_T1w.nii.gz")
+    list_folder = Path.iterdir
+
+    def refuse(folder: Path) -> Iterator[Path]:
+        if folder == root / unreadable:
+            raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+        return list_folder(folder)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    readable, refused = find_sessions(root)
+    assert (readable.id, refused.id, refused.files) == (SessionId("01"), SessionId("02"), {})
+    with pytest.raises(InputError, match=rf"the folder {root / unreadable} that cannot be read \(Permission denied\)"):
+        load_session(refused)
+
+
+def test_a_session_that_cannot_be_read_is_reported_beside_its_siblings(tmp_path: Path) -> None:
+    root = _touch(tmp_path, "sub-01/ses-1/anat/sub-01_ses-1_T1w.nii.gz")
+    (root / "sub-01/ses-2").symlink_to(root / "not-fetched")
+    (root / "sub-02").symlink_to(root / "not-fetched")
+    (root / "sub-03").symlink_to(_touch(root / "elsewhere", "anat/sub-03_T1w.nii.gz"))
+    sources = find_sessions(root)
+    assert [str(source.id) for source in sources] == ["sub-01_ses-1", "sub-01_ses-2", "sub-02", "sub-03"]
+    assert [str(source.id) for source in sources if source.refusal] == ["sub-01_ses-2", "sub-02"]
+
+
+@pytest.mark.parametrize("label", ["01-FU", "P.02", "A+B", "1.2-b"])
+def test_labels_of_studies_are_taken_and_read_back(tmp_path: Path, label: str) -> None:
+    id = SessionId(label, label)
+    (source,) = find_sessions(_touch(tmp_path / "bids", f"{session_files(id).folder}/anat/{id}_acq-a_T1w.nii.gz"))
+    assert (source.id, len(source.files)) == (id, 1)
+    assert parse_session(str(id)) == id
+    _touch(tmp_path / "out", str(session_files(id).measures))
+    assert list_sessions(tmp_path / "out") == (id,)
+
+
+LATIN_1 = b"M\xfcller".decode(errors="surrogateescape")
+
+
+@pytest.mark.parametrize("folder", ["sub-P_02", "sub-01 (copy)", "sub-Müller", "sub-x.", "sub-1/ses-a_old", f"sub-{LATIN_1}"])
+def test_a_label_that_cannot_be_told_apart_in_names_is_refused_by_its_folder(tmp_path: Path, folder: str) -> None:
+    name = folder.replace("/", "_")
+    root = _touch(tmp_path, f"{folder}/anat/{name}_T1w.nii.gz", "sub-1/anat/sub-1_T1w.nii.gz")
+    sources = {str(source.id): source for source in find_sessions(root)}
+    assert sources.pop("sub-1").refusal is None
+    ((shown, refused),) = sources.items()
+    assert shown == make_printable(name)
+    with pytest.raises(InputError, match="To do: rename it and the files in it") as told:
+        load_session(refused)
+    assert make_printable(str(root / folder)) in str(told.value)
+
+
 def test_what_is_no_bids_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nothing at"):
         find_sessions(tmp_path / "none")
@@ -186,7 +302,7 @@ def test_plain_files_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
         session_from_files({}, "x")
     with pytest.raises(InputError, match=r"no file at .*none.nii \(T2w\)"):
         session_from_files({T2W: tmp_path / "none.nii"}, "x")
-    with pytest.raises(InputError, match="letters and digits only"):
+    with pytest.raises(InputError, match="letters and digits, perhaps"):
         session_from_files({T2W: tmp_path / "none.nii"}, "x_1")
 
 

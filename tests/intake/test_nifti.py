@@ -216,6 +216,33 @@ def test_refuses_orientations_that_contradict_each_other_unless_trusted(tmp_path
     assert "the sform was trusted by request" in notes[0]
 
 
+def test_an_sform_with_two_axes_nearly_alike_is_told_with_a_question_mark(tmp_path: Path) -> None:
+    flat = np.array([[1e20, 1e20, 0, 0], [0, 4, 0, 0], [0, 0, -4, 0], [0, 0, 0, 1]])
+    assert "qform (LPS) and sform (R?I)" in _refusal(_file(tmp_path, sform=flat), GeometryError)
+
+
+@pytest.mark.parametrize("slope", [0.0, np.nan])
+def test_a_scaling_that_is_not_set_is_none(tmp_path: Path, slope: float) -> None:
+    raw = bytearray(nifti_bytes(STORED, GRID.affine))
+    raw[112:120] = np.array([slope, slope], "<f4").tobytes()
+    volume, _, _ = read_nifti(write_bytes(tmp_path / "i.nii", bytes(raw)))
+    np.testing.assert_array_equal(volume.data, STORED)
+
+
+def test_blank_slices_are_read(tmp_path: Path) -> None:
+    data = STORED.copy()
+    data[:, :, :4] = 0
+    volume, _, notes = read_nifti(_file(tmp_path, data))
+    np.testing.assert_array_equal(volume.data, data)
+    assert notes == ()
+
+
+def test_refuses_a_number_of_voxels_that_overflows(tmp_path: Path) -> None:
+    raw = bytearray(nifti_bytes(STORED, GRID.affine, version=2))
+    raw[24:48] = np.array([1 << 22] * 3, "<i8").tobytes()
+    assert "bytes by its header" in _refusal(write_bytes(tmp_path / "i.nii", bytes(raw)), InputError)
+
+
 def test_the_sform_is_used_where_it_moves_the_head(tmp_path: Path) -> None:
     moved = make_grid((48, 56, 44), (4.0, 4.0, 4.0), "LPS", (0.0, 0.0, 20.0))
     volume, _, notes = read_nifti(_file(tmp_path, sform=moved.affine))
@@ -245,6 +272,14 @@ def test_refuses_a_physically_impossible_head(tmp_path: Path, factor: tuple[floa
     assert "a head: 100 to 400 mm along two axes, 50 to 400 mm along the third" in message
     assert f"{176 * factor[2]:.4g} mm" in message
     assert ("its unit is" in message) == (units != "mm")
+
+
+@pytest.mark.parametrize("code", [0, 4, 7, 34, 64, 104, 255])
+def test_units_that_are_not_in_the_standard_are_no_reason_to_stop(tmp_path: Path, code: int) -> None:
+    raw = bytearray(nifti_bytes(STORED, GRID.affine))
+    raw[123] = code
+    volume, _, _ = read_nifti(write_bytes(tmp_path / "i.nii", bytes(raw)))
+    assert volume.grid.same_as(GRID)
 
 
 def test_a_slab_of_the_head_is_read_and_noted(tmp_path: Path) -> None:

@@ -58,6 +58,8 @@ def test_what_was_done_to_a_file_is_noted_and_logged(tmp_path: Path) -> None:
 def test_a_session_without_files_is_refused() -> None:
     with pytest.raises(InputError, match="sub-1_ses-2 without a usable image"):
         load_session(SessionSource(SessionId("1", "2"), {}))
+    with pytest.raises(InputError, match=r"without a usable image \(x.nii was left out: phase, not magnitude.\)"):
+        load_session(SessionSource(SessionId("1"), {}, ("x.nii was left out: phase, not magnitude.",)))
 
 
 def test_one_file_for_two_sequences_is_refused(tmp_path: Path) -> None:

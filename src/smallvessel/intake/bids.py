@@ -23,20 +23,19 @@ from __future__ import annotations
 
 import json
 import re
-import zlib
 from collections.abc import Iterable, Mapping
 from collections.abc import Sequence as Ordered
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, make_printable
 from ..markers import Sequence
 from ..participants import UNKNOWN, read_participants
-from ..records import SessionId, SessionSource
+from ..records import LABEL, SessionId, SessionSource
+from .nifti import read_header
 
 SUFFIXES: dict[str, Sequence] = {
     "flair": Sequence.FLAIR,
@@ -56,6 +55,10 @@ WHOLE_HEAD_SLICES = 10
 TARGET_ECHO_S = 0.025
 DATATYPES = ("anat", "swi")
 EXTENSIONS = (".nii.gz", ".nii")
+"""In any case of letters: some archives write names in capitals."""
+LABELS_EXPECTED = "a label of letters and digits, perhaps with . + - between them"
+PHASE = {"P", "PHASE", "PHASE MAP"}
+"""What DICOM's image type says of a phase image, by vendor."""
 
 CRITERIA = (
     "it covers a whole head",
@@ -74,6 +77,7 @@ class _Candidate:
     path: Path
     entities: Mapping[str, str]
     suffix: str
+    sidecar: Mapping[str, Any]
 
     @property
     def sequence(self) -> Sequence:
@@ -84,7 +88,8 @@ def find_sessions(bids: Path, subjects: Ordered[str] = (), sessions: Ordered[str
     """All sessions of a BIDS folder with the files that were chosen for each.
 
     A session without a usable image is left out and named in the log of its subject's other sessions; a subject without
-    any is returned once, without files, so that it is reported instead of forgotten.
+    any is returned once, without files, so that it is reported instead of forgotten. So is a session whose folder cannot be read or
+    whose label cannot be used, with the reason as its refusal.
 
     Parameters
     ----------
@@ -109,7 +114,7 @@ def find_sessions(bids: Path, subjects: Ordered[str] = (), sessions: Ordered[str
     wanted_sessions = _known_labels(sessions, "ses-", {key.session for key in kept if key.session}, "session")
     kept = {key: folder for key, folder in kept.items() if not wanted_sessions or key.session in wanted_sessions}
     found = [_choose_files(key, folder) for key, folder in sorted(kept.items(), key=lambda item: (item[0].subject, item[0].session or ""))]
-    if not any(source.files for source in found):
+    if not any(source.files or source.refusal for source in found):
         raise InputError(
             f"no usable image in {len(found)} session folder(s) of {bids}",
             "images such as sub-01/anat/sub-01_FLAIR.nii.gz with a suffix of FLAIR, T1w, T2w, swi, T2starw, GRE or MEGRE",
@@ -125,16 +130,16 @@ def session_from_files(files: Mapping[Sequence, Path], subject: str) -> SessionS
     ----------
     files : mapping of Sequence to Path
     subject : str
-        Label under which the results are written; letters and digits, with or without ``sub-``.
+        Label under which the results are written, with or without ``sub-``; letters and digits, perhaps with . + - between them.
 
     Raises
     ------
     InputError
-        When no file is given, one does not exist, or the label is not one that BIDS allows.
+        When no file is given, one does not exist, or the label cannot be used.
     """
     label = subject.removeprefix("sub-")
-    if not re.fullmatch(r"[A-Za-z0-9]+", label):
-        raise InputError(f"the participant label {subject!r}", "letters and digits only", "choose another label")
+    if not re.fullmatch(LABEL, label):
+        raise InputError(f"the participant label {subject!r}", LABELS_EXPECTED, "choose another label")
     if not files:
         raise InputError("no image", f"at least one of {', '.join(Sequence)}", "name a file, for example with --flair")
     for sequence, path in files.items():
@@ -151,18 +156,25 @@ def _session_folders(bids: Path) -> dict[SessionId, Path]:
             f"{found} at {bids}", "a BIDS folder that holds sub-* folders", "check the path; for single files use --flair and so on"
         )
     folders: dict[SessionId, Path] = {}
-    for subject in sorted(bids.glob("sub-*")):
-        if not subject.is_dir():
-            continue
-        label = subject.name.removeprefix("sub-")
-        sessions = [session for session in sorted(subject.glob("ses-*")) if session.is_dir()]
-        folders.update({SessionId(label, session.name.removeprefix("ses-")): session for session in sessions})
-        if not sessions or any((subject / datatype).is_dir() for datatype in DATATYPES):
-            folders[SessionId(label)] = subject
+    for subject in sorted(bids.glob("sub-?*")):
+        if not subject.is_file():
+            folders.update(_folders_of(subject))
     if not folders:
         remedy = f"give {bids.parent}" if bids.name.startswith(("sub-", "ses-")) else "check the path"
         raise InputError(f"no sub-* folder in {bids}", "a BIDS folder that holds sub-* folders", remedy)
     return folders
+
+
+def _folders_of(subject: Path) -> dict[SessionId, Path]:
+    """The sessions of a participant; what cannot be read is taken as one session, which is refused when its images are looked for."""
+    label = make_printable(subject.name.removeprefix("sub-"))
+    try:
+        sessions = [path for path in sorted(subject.iterdir()) if re.match("ses-.", path.name) and not path.is_file()]
+        has_own = not sessions or any((subject / datatype).is_dir() for datatype in DATATYPES)
+    except OSError:
+        sessions, has_own = [], True
+    found = {SessionId(label, make_printable(path.name.removeprefix("ses-"))): path for path in sessions}
+    return {**found, SessionId(label): subject} if has_own else found
 
 
 def _known_labels(labels: Iterable[str], prefix: str, known: set[str], kind: str) -> set[str]:
@@ -176,13 +188,13 @@ def _known_labels(labels: Iterable[str], prefix: str, known: set[str], kind: str
 
 
 def _drop_empty(found: list[SessionSource]) -> list[SessionSource]:
-    empty = {source.id for source in found if not source.files}
+    empty = {source.id for source in found if not (source.files or source.refusal)}
     kept: list[SessionSource] = []
     for source in found:
         siblings = [other.id for other in found if other.id.subject == source.id.subject]
         left_out = tuple(f"{key} has no usable image and was left out." for key in siblings if key in empty and key != source.id)
-        if source.files:
-            kept.append(SessionSource(source.id, source.files, source.log + left_out))
+        if source.id not in empty:
+            kept.append(replace(source, log=source.log + left_out))
         elif all(key in empty for key in siblings) and source.id == siblings[0]:
             kept.append(source)
     return kept
@@ -200,7 +212,13 @@ def _add_traits(found: list[SessionSource], table: Path) -> list[SessionSource]:
 
 
 def _choose_files(key: SessionId, folder: Path) -> SessionSource:
-    candidates, log = _list_candidates(key, folder)
+    if not all(re.fullmatch(LABEL, label) for label in (key.subject, key.session) if label is not None):
+        return SessionSource(key, {}, refusal=InputError(f"the folder {folder}", LABELS_EXPECTED, "rename it and the files in it"))
+    try:
+        candidates, log = _list_candidates(key, folder)
+    except OSError as error:
+        found = f"the folder {error.filename} that cannot be read ({error.strerror})"
+        return SessionSource(key, {}, refusal=InputError(found, "a folder of images", "see to its permissions, or fetch what it links to"))
     files: dict[Sequence, Path] = {}
     for sequence in Sequence:
         of_sequence = [candidate for candidate in candidates if candidate.sequence is sequence]
@@ -213,21 +231,25 @@ def _choose_files(key: SessionId, folder: Path) -> SessionSource:
 def _list_candidates(key: SessionId, folder: Path) -> tuple[list[_Candidate], list[str]]:
     candidates: list[_Candidate] = []
     log: list[str] = []
-    paths = [path for datatype in DATATYPES if (folder / datatype).is_dir() for path in sorted((folder / datatype).iterdir())]
-    for path in paths:
-        extension = next((ending for ending in EXTENSIONS if path.name.endswith(ending)), None)
+    datatypes = [path for path in sorted(folder.iterdir()) if path.name in DATATYPES and not path.is_file()]
+    for path in (path for datatype in datatypes for path in sorted(datatype.iterdir())):
+        extension = next((ending for ending in EXTENSIONS if path.name.lower().endswith(ending)), None)
         if extension is None or not path.name.startswith("sub-"):
             continue
-        *pairs, suffix = path.name.removesuffix(extension).split("_")
+        stem = path.name[: -len(extension)]
+        *pairs, suffix = stem.split("_")
         if suffix.lower() not in SUFFIXES:
             continue
         entities = {name: value for name, _, value in (pair.partition("-") for pair in pairs)}
+        sidecar = _read_sidecar(path.with_name(f"{stem}.json"))
         if SessionId(entities["sub"], entities.get("ses")) != key:
             log.append(f"{path.name} was left out: its name does not belong to {key}.")
         elif entities.get("part", "mag") != "mag":
             log.append(f"{path.name} was left out: {entities['part']}, not magnitude.")
+        elif _is_phase(sidecar):
+            log.append(f"{path.name} was left out: phase by its side-car, not magnitude.")
         else:
-            candidates.append(_Candidate(path, entities, suffix))
+            candidates.append(_Candidate(path, entities, suffix, sidecar))
     return candidates, log
 
 
@@ -253,18 +275,17 @@ def _rank(candidate: _Candidate) -> tuple[bool, int, bool, float, float, float, 
         round(thickness_mm, 1),
         float(np.round(np.log(voxel_mm3), 2)),
         _echo_rank(candidate),
-        -int(run) if run.isdigit() else 0,
+        -int(run) if run.isdecimal() else 0,
         f"{candidate.path.name} in {candidate.path.parent.name}",
     )
 
 
 def _read_geometry(path: Path) -> tuple[bool, float, float]:
     """Whether the image covers a whole head, its slice thickness in mm and its voxel volume in mm3, from the header."""
-    try:
-        header: Any = nib.load(path).header
-        shape, spacing_mm = np.array(header.get_data_shape()[:3]), np.array(header.get_zooms()[:3], np.float64)
-    except (OSError, EOFError, ValueError, zlib.error, nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError):
+    header = read_header(path)
+    if header is None:
         return False, np.inf, np.inf
+    shape, spacing_mm = np.array(header.get_data_shape()[:3]), np.array(header.get_zooms()[:3], np.float64)
     if len(shape) < 3 or not np.isfinite(spacing_mm).all() or spacing_mm.min() <= 0:
         return False, np.inf, np.inf
     whole_head = bool((shape * spacing_mm).min() >= WHOLE_HEAD_MM and shape.min() >= WHOLE_HEAD_SLICES)
@@ -273,22 +294,28 @@ def _read_geometry(path: Path) -> tuple[bool, float, float]:
 
 def _echo_rank(candidate: _Candidate) -> float:
     echo = candidate.entities.get("echo", "")
-    if not echo.isdigit():
+    if not echo.isdecimal():
         return -np.inf
     if candidate.sequence in (Sequence.FLAIR, Sequence.T1W):
         return float(echo)
     if candidate.sequence is Sequence.SWI:
-        echo_time_s = _read_echo_time_s(candidate.path)
-        if echo_time_s is not None:
+        echo_time_s = candidate.sidecar.get("EchoTime")
+        if isinstance(echo_time_s, float) and np.isfinite(echo_time_s):
             return abs(echo_time_s - TARGET_ECHO_S)
     # Positive, so that an echo of known time comes first; falls with the echo's number.
     return 1.0 / (1.0 + float(echo)) + 1.0
 
 
-def _read_echo_time_s(path: Path) -> float | None:
-    sidecar = path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + ".json")
+def _read_sidecar(path: Path) -> Mapping[str, Any]:
+    """The JSON side-car of an image; empty where there is none or it cannot be read, for nothing in it is needed."""
     try:
-        echo_time_s = json.loads(sidecar.read_text(encoding="utf-8"))["EchoTime"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return float(echo_time_s) if isinstance(echo_time_s, (int, float)) else None
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _is_phase(sidecar: Mapping[str, Any]) -> bool:
+    image_type = sidecar.get("ImageType")
+    kinds = {str(kind).upper() for kind in image_type} if isinstance(image_type, list) else set()
+    return sidecar.get("ComplexImageComponent") == "PHASE" or ("M" not in kinds and not PHASE.isdisjoint(kinds))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import math
 import zlib
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,11 @@ MIN_VALUES = 16
 MAX_NEGATIVE = 0.1
 """Share of the summed absolute intensity. Interpolation and noise leave some; more means phase or standardised images."""
 
+GZIP = b"\x1f\x8b"
+UNITS = {1: "meter", 2: "mm", 3: "micron"}
+"""Of the lowest three bits of ``xyzt_units``; the others are of time."""
 _DAMAGED = (OSError, EOFError, ValueError, zlib.error, nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError)
+_KINDS: dict[int, Any] = {1: nib.Nifti1Image, 2: nib.Nifti2Image}
 _HEADER_BYTES = {1: 348, 2: 540}
 _MAGIC = {1: (344, b"n+1\0"), 2: (4, b"n+2\0")}
 _PAIR_MAGIC = {1: b"ni1\0", 2: b"ni2\0"}
@@ -69,7 +74,7 @@ def read_nifti(path: Path, trust_header: bool = False) -> tuple[Volume, str, tup
     nifti = _parse(path, _inflate(path, raw))
     shape = _spatial_shape(path, nifti)
     affine, notes = _choose_affine(path, nifti.header, trust_header)
-    grid = _checked_grid(path, shape, affine, nifti.header.get_xyzt_units()[0])
+    grid = _checked_grid(path, shape, affine, UNITS.get(int(nifti.header["xyzt_units"]) & 7, "unknown"))
     if shape != nifti.shape:
         notes.append(f"A single volume of shape {nifti.shape} was squeezed to three axes.")
     if grid.extent_mm.min() < MIN_EXTENT_MM:
@@ -84,6 +89,19 @@ def read_nifti(path: Path, trust_header: bool = False) -> tuple[Volume, str, tup
     return Volume(data, grid), hashlib.sha256(raw).hexdigest(), tuple(notes)
 
 
+def read_header(path: Path) -> Any | None:
+    """The header of an image without its voxels, compressed or not whatever its name; None where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            packed = file.read(len(GZIP)) == GZIP
+        with gzip.open(path) if packed else path.open("rb") as file:
+            raw = file.read(max(_HEADER_BYTES.values()))
+        version = next(version for version, (start, magic) in _MAGIC.items() if raw[start : start + 4] == magic)
+        return _KINDS[version].header_class(raw[: _HEADER_BYTES[version]])
+    except (*_DAMAGED, StopIteration, nib.wrapstruct.WrapStructError):
+        return None
+
+
 def _read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
@@ -93,7 +111,7 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def _inflate(path: Path, raw: bytes) -> bytes:
-    if not raw.startswith(b"\x1f\x8b"):
+    if not raw.startswith(GZIP):
         return raw
     try:
         return gzip.decompress(raw)
@@ -102,7 +120,6 @@ def _inflate(path: Path, raw: bytes) -> bytes:
 
 
 def _parse(path: Path, raw: bytes) -> Any:
-    kinds = {1: nib.Nifti1Image, 2: nib.Nifti2Image}
     for version, (start, magic) in _MAGIC.items():
         found = raw[start : start + 4]
         if found == _PAIR_MAGIC[version]:
@@ -110,14 +127,14 @@ def _parse(path: Path, raw: bytes) -> Any:
         if found != magic or len(raw) < _HEADER_BYTES[version]:
             continue
         try:
-            nifti: Any = kinds[version].from_bytes(raw)
+            nifti: Any = _KINDS[version].from_bytes(raw)
         except _DAMAGED as error:
             raise InputError(f"{path} with a damaged NIfTI header ({error})", "a valid header", _MADE_BY_CONVERTER) from None
         dtype = nifti.get_data_dtype()
         if dtype.fields or dtype.kind not in "iuf":
             kind = "colour" if dtype.fields else "complex" if dtype.kind == "c" else str(dtype)
             raise InputError(f"{path} with {kind} voxels", "one real number per voxel", "give the magnitude image as a scanner writes it")
-        needed = int(nifti.dataobj.offset) + int(np.prod(nifti.shape)) * dtype.itemsize
+        needed = int(nifti.dataobj.offset) + math.prod(map(int, nifti.shape)) * dtype.itemsize
         if len(raw) < needed:
             raise InputError(f"{path} of {len(raw)} bytes", f"{needed} bytes by its header", "copy it again: the file was cut off")
         return nifti
@@ -126,7 +143,7 @@ def _parse(path: Path, raw: bytes) -> Any:
 
 def _spatial_shape(path: Path, nifti: Any) -> tuple[int, int, int]:
     shape = tuple(int(n) for n in nifti.shape)
-    volumes = int(np.prod(shape[3:]))
+    volumes = math.prod(shape[3:])
     if len(shape) < 3 or min(shape, default=0) < 1:
         raise InputError(f"{path} of shape {shape}", "a three-dimensional image", "give the whole series, not one slice")
     if volumes > 1:
@@ -190,7 +207,7 @@ def _sizes(affine: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _codes(affine: NDArray[np.float64]) -> str:
-    return "".join(nib.orientations.aff2axcodes(affine))
+    return "".join(code or "?" for code in nib.orientations.aff2axcodes(affine))
 
 
 def _size_change(affine: NDArray[np.float64], pixdim_mm: NDArray[np.float64]) -> bool:

@@ -57,12 +57,17 @@ def load_session(source: SessionSource, trust_header: bool = False) -> Session:
     Raises
     ------
     InputError
-        When there is no image, one cannot be used, or one is given for two sequences.
+        When the session was refused before, there is no image, one cannot be used, or one is given for two sequences.
     GeometryError
         When an orientation or a size cannot be right, or two images cannot be the same head.
     """
+    if source.refusal:
+        raise source.refusal
     if not source.files:
-        raise InputError(f"{source.id} without a usable image", f"at least one of {', '.join(Sequence)}", "check its anat and swi folders")
+        told = f" ({' '.join(source.log)})" if source.log else ""
+        raise InputError(
+            f"{source.id} without a usable image{told}", f"at least one of {', '.join(Sequence)}", "check its anat and swi folders"
+        )
     log = list(source.log)
     images: dict[Sequence, ImageFile] = {}
     for sequence in Sequence:
