@@ -40,6 +40,14 @@ def test_manual_masks_inside_the_output_are_no_predictions(tmp_path: Path) -> No
     assert result.found.voxels.dice == 0
 
 
+def test_labels_with_dots_are_told_apart(tmp_path: Path) -> None:
+    for label in ("P.02", "P.03"):
+        write(tmp_path / "out" / OF_RUN.replace("01", label))
+        write(tmp_path / "manual" / NAME.replace("01", label))
+    found = pairs(tmp_path / "out", tmp_path / "manual")
+    assert found == {NAME.replace("01", label): OF_RUN.replace("01", label) for label in ("P.02", "P.03")}
+
+
 def test_results_inside_the_dataset_are_no_references(tmp_path: Path) -> None:
     write(tmp_path / "derivatives" / "smallvessel" / OF_RUN)
     write(tmp_path / "sub-01" / "anat" / NAME, 6)

@@ -302,6 +302,9 @@ def test_plain_files_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
         session_from_files({}, "x")
     with pytest.raises(InputError, match=r"no file at .*none.nii \(T2w\)"):
         session_from_files({T2W: tmp_path / "none.nii"}, "x")
+    (_touch(tmp_path, "swi.nii.gz") / "swi.json").write_text('{"ImageType": ["PHASE"]}', encoding="utf-8")
+    with pytest.raises(InputError, match=r"swi.nii.gz \(SWI\), phase by its side-car"):
+        session_from_files({SWI: tmp_path / "swi.nii.gz"}, "x")
     with pytest.raises(InputError, match="letters and digits, perhaps"):
         session_from_files({T2W: tmp_path / "none.nii"}, "x_1")
 

@@ -229,6 +229,12 @@ def test_a_scaling_that_is_not_set_is_none(tmp_path: Path, slope: float) -> None
     np.testing.assert_array_equal(volume.data, STORED)
 
 
+def test_refuses_voxels_inside_the_header(tmp_path: Path) -> None:
+    raw = bytearray(nifti_bytes(STORED, GRID.affine))
+    raw[108:112] = bytes(4)
+    assert "whose voxels begin at byte 0, inside the header" in _refusal(write_bytes(tmp_path / "i.nii", bytes(raw)), InputError)
+
+
 def test_blank_slices_are_read(tmp_path: Path) -> None:
     data = STORED.copy()
     data[:, :, :4] = 0

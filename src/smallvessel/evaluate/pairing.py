@@ -183,7 +183,7 @@ def read_grid(path: Path) -> Grid:
 
 def entities(path: Path) -> Mapping[str, str]:
     """BIDS entities of a file's name; what comes last is its ``suffix``."""
-    *parts, suffix = path.name.split(".")[0].split("_")
+    *parts, suffix = path.name.partition(".nii")[0].split("_")
     return {**dict(part.split("-", 1) for part in parts if "-" in part), "suffix": suffix}
 
 

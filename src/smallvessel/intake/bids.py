@@ -54,8 +54,8 @@ WHOLE_HEAD_MM = 100.0
 WHOLE_HEAD_SLICES = 10
 TARGET_ECHO_S = 0.025
 DATATYPES = ("anat", "swi")
-EXTENSIONS = (".nii.gz", ".nii")
-"""In any case of letters: some archives write names in capitals."""
+EXTENSION = re.compile(r"\.nii(\.gz)?\Z", re.IGNORECASE)
+"""Some archives write names in capitals."""
 LABELS_EXPECTED = "a label of letters and digits, perhaps with . + - between them"
 PHASE = {"P", "PHASE", "PHASE MAP"}
 """What DICOM's image type says of a phase image, by vendor."""
@@ -135,7 +135,7 @@ def session_from_files(files: Mapping[Sequence, Path], subject: str) -> SessionS
     Raises
     ------
     InputError
-        When no file is given, one does not exist, or the label cannot be used.
+        When no file is given, one does not exist or is a phase image by its side-car, or the label cannot be used.
     """
     label = subject.removeprefix("sub-")
     if not re.fullmatch(LABEL, label):
@@ -145,6 +145,8 @@ def session_from_files(files: Mapping[Sequence, Path], subject: str) -> SessionS
     for sequence, path in files.items():
         if not path.is_file():
             raise InputError(f"no file at {path} ({sequence})", "a NIfTI file", "check the path")
+        if _is_phase(_read_sidecar(path)):
+            raise InputError(f"{path} ({sequence}), phase by its side-car", "the magnitude image", "give that of the same series")
     ordered = {sequence: files[sequence] for sequence in Sequence if sequence in files}
     return SessionSource(SessionId(label), ordered, tuple(f"{sequence}: {path.name}, as named." for sequence, path in ordered.items()))
 
@@ -233,15 +235,13 @@ def _list_candidates(key: SessionId, folder: Path) -> tuple[list[_Candidate], li
     log: list[str] = []
     datatypes = [path for path in sorted(folder.iterdir()) if path.name in DATATYPES and not path.is_file()]
     for path in (path for datatype in datatypes for path in sorted(datatype.iterdir())):
-        extension = next((ending for ending in EXTENSIONS if path.name.lower().endswith(ending)), None)
-        if extension is None or not path.name.startswith("sub-"):
+        if not (EXTENSION.search(path.name) and path.name.startswith("sub-")):
             continue
-        stem = path.name[: -len(extension)]
-        *pairs, suffix = stem.split("_")
+        *pairs, suffix = EXTENSION.sub("", path.name).split("_")
         if suffix.lower() not in SUFFIXES:
             continue
         entities = {name: value for name, _, value in (pair.partition("-") for pair in pairs)}
-        sidecar = _read_sidecar(path.with_name(f"{stem}.json"))
+        sidecar = _read_sidecar(path)
         if SessionId(entities["sub"], entities.get("ses")) != key:
             log.append(f"{path.name} was left out: its name does not belong to {key}.")
         elif entities.get("part", "mag") != "mag":
@@ -306,10 +306,10 @@ def _echo_rank(candidate: _Candidate) -> float:
     return 1.0 / (1.0 + float(echo)) + 1.0
 
 
-def _read_sidecar(path: Path) -> Mapping[str, Any]:
+def _read_sidecar(image: Path) -> Mapping[str, Any]:
     """The JSON side-car of an image; empty where there is none or it cannot be read, for nothing in it is needed."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = json.loads(image.with_name(f"{EXTENSION.sub('', image.name)}.json").read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -130,6 +130,9 @@ def _parse(path: Path, raw: bytes) -> Any:
             nifti: Any = _KINDS[version].from_bytes(raw)
         except _DAMAGED as error:
             raise InputError(f"{path} with a damaged NIfTI header ({error})", "a valid header", _MADE_BY_CONVERTER) from None
+        if nifti.dataobj.offset < _HEADER_BYTES[version]:
+            where = f"{path} whose voxels begin at byte {nifti.dataobj.offset}, inside the header"
+            raise InputError(where, f"byte {_HEADER_BYTES[version]} or later", _MADE_BY_CONVERTER)
         dtype = nifti.get_data_dtype()
         if dtype.fields or dtype.kind not in "iuf":
             kind = "colour" if dtype.fields else "complex" if dtype.kind == "c" else str(dtype)
