@@ -105,7 +105,7 @@ SCALES: dict[Scale, ScaleInfo] = {
         (Marker.WMH,),
         {0: "none", 1: "punctate foci", 2: "beginning confluence", 3: "large confluent areas"},
         "Largest diameter of a deep WMH of the white matter: below 10 mm, 10 to 25 mm, from 25 mm on. A rim around the ventricles is deep "
-        "from 10 mm off them, at most twice as large as it goes further; what only hangs on it is deep as a whole.",
+        "from 10 mm off them, at most twice as large as it goes further; what hangs on them by a narrow bridge is deep as a whole.",
         FAZEKAS,
         (0, 10, 25),
         "mm",

@@ -19,6 +19,13 @@ from ..volume import Grid, LabelMap
 RIM_AREA_MM2 = 100.0
 """The rim is as thick as it is over at least so much of the ventricles' wall in one piece: a cap, or a thin stretch, is grade 1 of Fazekas
 however far it reaches, and caps at several horns do not add up. Own choice."""
+STRAIGHT_SHARE = 0.75
+"""A voxel belongs to the rim if so much of the way to the wall is WMH. Own choice."""
+GAP_VOX = 2.0
+"""How near voxels of the wall are neighbours, of which one between thick ones is thick. Own choice."""
+NARROW = 0.1
+"""WMH that leave the rim's width through an area of less than this share of their size there (the square of the side of a cube of their
+volume) hang on the ventricles by a bridge. Own choice."""
 SLAB_MM = 5.0
 """Clinical T2w slices, on which the grades of perivascular spaces were defined, are about this thick. Own choice."""
 
@@ -70,8 +77,7 @@ def measure_extent(
 
     The rim is what WMH at the ventricles reach straight from the wall. Its thickness at a voxel of the wall is the largest distance,
     centre to centre, of a voxel of it to which that is the nearest: n voxels of WMH on a flat wall are n voxels thick. More WMH never
-    make a rim thinner. What hangs on a rim without being reached straight (a lesion of the deep white matter that a narrow
-    bridge joins to the ventricles) is a lesion of its own.
+    make a rim thinner. What leaves the reach but hangs on the ventricles by a narrow bridge only is deep as a whole.
 
     Parameters
     ----------
@@ -97,10 +103,12 @@ def measure_extent(
     closest_mm = np.full(int(label.max()) + 1, np.inf)
     np.minimum.at(closest_mm, label, distance_mm)
     touching = (closest_mm <= settings.rim_mm)[label]
-    rim = touching.copy()
-    rim[touching] = _reached_straight(wmh.data > 0, voxels[touching], wall[nearest[touching]], distance_mm[touching], settings.rim_mm)
+    bridged = _on_a_bridge(voxels, touching, distance_mm, grid, settings)
+    rim = touching & ~bridged
+    rim[rim] = _reached_straight(wmh.data > 0, voxels[rim], wall[nearest[rim]], distance_mm[rim], settings.rim_mm)
     thickness_mm = np.zeros(len(wall))
     np.maximum.at(thickness_mm, nearest[rim], distance_mm[rim])
+    thickness_mm = _close_gaps(thickness_mm, wall)
     rim_mm, stretch = _thickness_over(wall, thickness_mm, float(np.prod(step_mm)) ** (2 / 3))
     of_stretch = label[rim & stretch[nearest]]
     return WmhExtent(
@@ -110,24 +118,37 @@ def measure_extent(
         thickest_mm=float(thickness_mm.max()),
         touching=tuple(int(one) for one in np.unique(label[touching])),
         rim_lesion=int(np.bincount(of_stretch).argmax()) if len(of_stretch) else 0,
-        deep=_deep_parts(voxels, label, distance_mm, touching, rim, grid, settings),
+        deep=_deep_parts(voxels, label, distance_mm - settings.reach_mm, touching & ~bridged, grid),
     )
 
 
 def _reached_straight(
     wmh: NDArray[np.bool_], voxels: NDArray[np.int64], feet: NDArray[np.int64], distance_mm: NDArray[np.float64], gap_mm: float
 ) -> NDArray[np.bool_]:
-    """Which voxels of WMH are joined to their nearest voxel of the wall by WMH all along the straight line, from ``gap_mm`` off it.
+    """Which voxels of WMH have WMH on at least ``STRAIGHT_SHARE`` of the straight line to their nearest voxel of the wall.
 
-    The line may pass one voxel beside WMH, since their border is a staircase.
+    The line is followed from ``gap_mm`` off the wall, and may pass one voxel beside WMH, since their border is a staircase.
     """
     near = ndimage.binary_dilation(wmh)
-    straight = np.ones(len(voxels), bool)
+    steps, hits = np.zeros(len(voxels)), np.zeros(len(voxels))
     for at_mm in np.arange(gap_mm, distance_mm.max(initial=0.0), 1.0):
-        on = np.flatnonzero(straight & (distance_mm > at_mm))
+        on = np.flatnonzero(distance_mm > at_mm)
         between = feet[on] + (voxels[on] - feet[on]) * (at_mm / distance_mm[on])[:, None]
-        straight[on] = near[tuple(np.rint(between).astype(np.int64).T)]
-    return straight
+        steps[on] += 1
+        hits[on] += near[tuple(np.rint(between).astype(np.int64).T)]
+    return hits >= STRAIGHT_SHARE * steps
+
+
+def _close_gaps(thickness_mm: NDArray[np.float64], wall: NDArray[np.int64]) -> NDArray[np.float64]:
+    """A closing along the wall: its voxels are a staircase, and what is far off has only their edges for its nearest."""
+    one, other = cKDTree(wall).query_pairs(GAP_VOX, output_type="ndarray").T
+    wide = thickness_mm.copy()
+    np.maximum.at(wide, one, thickness_mm[other])
+    np.maximum.at(wide, other, thickness_mm[one])
+    closed = wide.copy()
+    np.minimum.at(closed, one, wide[other])
+    np.minimum.at(closed, other, wide[one])
+    return closed
 
 
 def _thickness_over(wall: NDArray[np.int64], thickness_mm: NDArray[np.float64], face_mm2: float) -> tuple[float, NDArray[np.bool_]]:
@@ -157,62 +178,51 @@ def _thickness_over(wall: NDArray[np.int64], thickness_mm: NDArray[np.float64], 
     return found_mm, found
 
 
+def _on_a_bridge(
+    voxels: NDArray[np.int64], touching: NDArray[np.bool_], distance_mm: NDArray[np.float64], grid: Grid, settings: MeasureSettings
+) -> NDArray[np.bool_]:
+    """Which voxels of WMH that touch the ventricles and leave their reach hang on them by a narrow bridge only."""
+    voxel_mm = float(np.prod(settled_spacing_mm(grid))) ** (1 / 3)
+    bridged = np.zeros_like(touching)
+    for part in _pieces(voxels, touching & (distance_mm > settings.rim_mm), grid):
+        neck_mm2 = np.count_nonzero(distance_mm[part] <= settings.rim_mm + voxel_mm) * voxel_mm**2
+        narrow = neck_mm2 < NARROW * (len(part) * voxel_mm**3) ** (2 / 3)
+        bridged[part] = narrow and distance_mm[part].max() > settings.reach_mm
+    return bridged
+
+
 def _deep_parts(
-    voxels: NDArray[np.int64],
-    label: NDArray[np.int32],
-    distance_mm: NDArray[np.float64],
-    touching: NDArray[np.bool_],
-    rim: NDArray[np.bool_],
-    grid: Grid,
-    settings: MeasureSettings,
+    voxels: NDArray[np.int64], label: NDArray[np.int32], beyond_mm: NDArray[np.float64], around: NDArray[np.bool_], grid: Grid
 ) -> dict[int, float]:
     """Lesion to the largest diameter of a deep part, the largest first.
 
-    What hangs on a rim is a part of its own if it goes further than ``rim_mm`` from it, with what of the rim is as near to it, so that a
-    narrow bridge does not cut it in two; a fringe that does not is rim.
+    Parameters
+    ----------
+    voxels, label : ndarray
+        Voxels of WMH and their lesions.
+    beyond_mm : ndarray
+        How far they lie beyond the reach of the ventricles.
+    around : ndarray of bool
+        Those of WMH around the ventricles; all others are deep wherever they lie.
     """
-    step_mm = settled_spacing_mm(grid)
-    number = np.zeros(grid.shape, np.int32)
-    number[tuple(voxels.T)] = np.arange(1, len(voxels) + 1)
-
-    def parts(which: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.int64], float]]:
-        mask = np.zeros(grid.shape, bool)
-        mask[tuple(voxels[which].T)] = True
-        for index, diameter in _parts(mask, grid):
-            yield number[index] - 1, diameter
-
     found: dict[int, float] = {}
-
-    def note(part: NDArray[np.int64], diameter: float) -> None:
-        of = int(np.bincount(label[part]).argmax())
-        found[of] = max(found.get(of, 0.0), diameter)
-
-    fringe, hanging = rim.copy(), np.zeros_like(rim)
-    to_rim_mm = _distance_to_mm(voxels, rim, step_mm)
-    for part, _ in parts(~rim):
-        within = touching[part].any() and to_rim_mm[part].max() <= settings.rim_mm
-        (fringe if within else hanging)[part] = True
-    bridges = rim & (distance_mm > settings.rim_mm) & (_distance_to_mm(voxels, hanging & touching, step_mm) <= settings.rim_mm)
-    for part, diameter in parts(hanging | bridges):
-        note(part, diameter)
-    for part, diameter in parts(fringe & (distance_mm > settings.reach_mm)):
-        note(part, min(diameter, 2 * float(distance_mm[part].max() - settings.reach_mm)))
+    for which in (~around, around & (beyond_mm > 0)):
+        for part in _pieces(voxels, which, grid):
+            size_mm = diameter_mm(voxels[part], grid)
+            if around[part[0]]:
+                size_mm = min(size_mm, 2 * float(beyond_mm[part].max()))
+            of = int(label[part[0]])
+            found[of] = max(found.get(of, 0.0), size_mm)
     return dict(sorted(found.items(), key=lambda one: -one[1]))
 
 
-def _parts(mask: NDArray[np.bool_], grid: Grid) -> Iterator[tuple[tuple[NDArray[np.int64], ...], float]]:
-    """Index and diameter in mm of every component."""
-    labels, _ = label_components(mask)
+def _pieces(voxels: NDArray[np.int64], which: NDArray[np.bool_], grid: Grid) -> Iterator[NDArray[np.int64]]:
+    """Components of some of the voxels, as places in their list."""
+    place = np.zeros(grid.shape, np.int32)
+    place[tuple(voxels[which].T)] = np.flatnonzero(which) + 1
+    labels, _ = label_components(place > 0)
     for label, box in component_boxes(labels, 0):
-        voxels = np.argwhere(labels[box] == label) + [side.start for side in box]
-        yield tuple(voxels.T), diameter_mm(voxels, grid)
-
-
-def _distance_to_mm(voxels: NDArray[np.int64], some: NDArray[np.bool_], step_mm: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Distance of every voxel from the nearest of some of them; infinite without any."""
-    if not some.any():
-        return np.full(len(voxels), np.inf)
-    return np.asarray(cKDTree(voxels[some] * step_mm).query(voxels * step_mm)[0])
+        yield place[box][labels[box] == label] - 1
 
 
 @dataclass(frozen=True)
