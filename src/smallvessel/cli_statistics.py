@@ -145,7 +145,7 @@ def _show_results(results: list[ScanResult]) -> None:
 def _show_summaries(summaries: list[MarkerSummary]) -> None:
     from .evaluate import RULES
 
-    table = make_table("Together, with 95 % bootstrap intervals over subjects", "marker", "measure", *RULES.values())
+    table = make_table("Together, with 95 % intervals over subjects", "marker", "measure", *RULES.values())
     for summary in summaries:
         of_rule = [summary.detection[rule] for rule in RULES]
         rows: list[tuple[str, list[object]]] = [

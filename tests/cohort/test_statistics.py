@@ -108,10 +108,44 @@ def test_anova_and_its_effects_follow_from_sums_of_squares() -> None:
     # Means 2, 3 and 8 about 13/3: 62 between the groups; 6 within them
     assert (found.f, found.df_between, found.df_within) == pytest.approx((31.0, 2, 6))
     assert found.p == pytest.approx(stats.f.sf(31.0, 2, 6))
-    share = eta_squared(arrays)
-    assert isinstance(share, Estimate)
+    share = eta_squared(found)
     assert share.value == pytest.approx(62 / 68)
+    assert share.n == 9
     assert omega_squared(found) == pytest.approx((62 - 2 * 1) / (68 + 1))
+
+
+@pytest.mark.parametrize(("f", "low", "high"), [(39.18, 0.4545357, 0.8006797), (5.765, 0.01916242, 0.4524208)])
+def test_eta_squared_has_the_limits_that_mbess_printed(f: float, low: float, high: float) -> None:
+    """R's MBESS, ci.pvaf with 2 and 22 degrees of freedom of 36 rows: its λ / (λ + 36), here λ / (λ + 25)."""
+    found = eta_squared(FTest(f, 2, 22, math.nan))
+    expected = [36 * share / (1 - share) for share in (low, high)]
+    assert [found.low, found.high] == pytest.approx([noncentrality / (noncentrality + 25) for noncentrality in expected], rel=1e-4)
+
+
+def test_eta_squared_has_an_end_at_0_or_no_interval() -> None:
+    weak = eta_squared(FTest(1.2, 3, 56, math.nan))
+    assert weak.low == 0 < weak.value < weak.high
+    for without in (FTest(0.02, 3, 56, math.nan), FTest(1e12, 3, 56, math.nan)):
+        found = eta_squared(without)
+        assert 0 < found.value <= 1
+        assert math.isnan(found.low)
+        assert math.isnan(found.high)
+    assert math.isnan(eta_squared(FTest(0.0, 3, 56, 1.0)).high)
+
+
+@pytest.mark.parametrize("step", [0.0, 0.2, 0.5])
+def test_intervals_of_eta_squared_hold_the_populations_share(step: float) -> None:
+    """Seven grades of eight subjects, 400 samples: 95 % but for chance, where a bootstrap interval hardly ever holds a share of 0."""
+    rng = np.random.default_rng(1)
+    means = step * np.arange(7)
+    true = means.var() / (means.var() + 1)
+    held, n = 0, 400
+    for _ in range(n):
+        test = anova({str(mean): rng.normal(mean, 1, 8) for mean in means} if step else {str(at): rng.normal(0, 1, 8) for at in range(7)})
+        assert isinstance(test, FTest)
+        found = eta_squared(test)
+        held += math.isnan(found.low) or found.low <= true <= found.high
+    assert 0.92 < held / n < 0.98
 
 
 def test_welchs_anova_of_two_groups_is_the_square_of_welchs_t() -> None:
@@ -229,6 +263,20 @@ def test_regression_is_adjusted_for_what_goes_along() -> None:
     assert plain.estimate.low > 0.5
     assert isinstance(regress(y, np.ones(400)), NotAssessed)
     assert isinstance(regress(y[:3], grade[:3]), NotAssessed)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_slope_that_one_subject_fixes_alone_is_not_assessed(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    grade, age, only = rng.integers(0, 5, 20).astype(float), rng.normal(70, 8, 20), np.zeros(20)
+    only[seed] = 1
+    y = 0.5 * grade + rng.normal(size=20)
+    for found in (regress(y, grade, [age, only]), regress(y, 2 * only)):
+        assert isinstance(found, NotAssessed)
+        assert "one subject alone" in found.reason
+    two = only.copy()
+    two[seed + 1] = 1
+    assert isinstance(regress(y, grade, [age, two]), Association)
 
 
 def test_holm_by_hand_and_by_statsmodels() -> None:

@@ -1,6 +1,7 @@
 """Agreement statistics against published tables, scipy and closed forms."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from smallvessel.errors import InputError
-from smallvessel.evaluate import Estimate, bootstrap, bootstrap_mean, icc_agreement, pearson, spearman, weighted_kappa
+from smallvessel.evaluate import Estimate, bootstrap, bootstrap_mean, icc_agreement, pearson, share, spearman, weighted_kappa
 from smallvessel.records import NotAssessed
 
 # Shrout and Fleiss 1979, table 2: four judges rate six targets; their ICC(2,1) is .29.
@@ -99,12 +100,51 @@ def test_bootstrap_interval_of_a_mean_has_the_width_of_its_standard_error() -> N
 
 def test_bootstrap_keeps_rows_together_and_says_when_it_is_undefined() -> None:
     x = np.arange(12.0)
-    found = estimate(bootstrap(lambda a, b: float(np.max(np.abs(a - b))), x, x))
-    assert (found.low, found.high) == (0.0, 0.0)
+    found = estimate(bootstrap(lambda a, b: float((a - 2 * b).mean()), x, x))
+    alone = estimate(bootstrap_mean(-x))
+    assert (found.value, found.low, found.high) == pytest.approx((alone.value, alone.low, alone.high))
     assert isinstance(bootstrap(lambda values: math.nan, x), NotAssessed)
     assert isinstance(bootstrap(lambda values: 1.0, []), NotAssessed)
+    assert isinstance(bootstrap_mean([]), NotAssessed)
     often_undefined = estimate(bootstrap(lambda values: 1.0 if 0 in values and 1 in values else math.nan, x))
     assert math.isnan(often_undefined.low)
+
+
+@pytest.mark.parametrize("sample", [[0.1] * 30, list(range(9)), [1.0]])
+def test_a_sample_that_does_not_vary_or_is_small_has_no_interval(sample: list[float]) -> None:
+    """Of resamples that agree the interval would have no width, and of three subjects it holds the mean in 75 of 100 cases."""
+    for found in (estimate(bootstrap(lambda values: float(np.mean(values)), sample)), estimate(bootstrap_mean(sample))):
+        assert found.value == pytest.approx(np.mean(sample))
+        assert math.isnan(found.low)
+        assert math.isnan(found.high)
+        assert str(found) == f"{found.value:.3f}"
+    assert not math.isnan(estimate(bootstrap_mean(range(10))).low)
+
+
+@pytest.mark.parametrize(
+    ("n_yes", "n", "low", "high"), [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)]
+)
+def test_wilsons_interval_of_the_published_shares(n_yes: int, n: int, low: float, high: float) -> None:
+    """Newcombe 1998, 10.1002/(SICI)1097-0258(19980430)17:8<857::AID-SIM777>3.0.CO;2-E, table I, method 3."""
+    found = estimate(share(n_yes, n))
+    assert [found.value, found.low, found.high] == pytest.approx([n_yes / n, low, high], abs=5e-5)
+    other = estimate(share(n - n_yes, n))
+    assert [other.low, other.high] == pytest.approx([1 - found.high, 1 - found.low])
+    assert share(0, 0) == NotAssessed("no subject")
+
+
+def test_weighted_kappa_of_many_takes_little_memory() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 4, (2, 10_000))
+    tracemalloc.start()
+    found = weighted_kappa(x, y)
+    _, most_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most_bytes < 5e6
+    some = slice(0, 300)
+    chance = float(np.mean((x[some, None] - y[None, some]) ** 2))
+    assert weighted_kappa(x[some], y[some]) == pytest.approx(1 - float(np.mean((x[some] - y[some]) ** 2)) / chance)
+    assert abs(found) < 0.05
 
 
 @settings(max_examples=60, deadline=None)

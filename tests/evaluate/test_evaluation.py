@@ -258,7 +258,7 @@ def test_the_command_writes_tables_and_curves(tmp_path: Path, capsys: pytest.Cap
         dice = next(row for row in csv.DictReader(file, delimiter="\t") if row["measure"] == "dice")
     values = [mask["dice"] for mask in record["masks"]]
     assert float(dice["value"]) == pytest.approx(np.mean(values), rel=1e-5)
-    assert float(dice["low"]) <= float(dice["value"]) <= float(dice["high"])
+    assert (dice["low"], dice["high"]) == ("n/a", "n/a")  # too few for an interval
     assert smallvessel("evaluate", *folders, "--probability", "--threshold", "0") == 2
 
 
@@ -348,23 +348,38 @@ def test_summaries_of_several_scans() -> None:
 
 
 def test_all_scans_of_a_subject_are_drawn_together() -> None:
-    values, subjects = [0.9, 0.8, 0.4, 0.3, 0.6, 0.5], "aabbcc"
-    clustered, single = mean_over_scans(values, subjects), bootstrap_mean(values)
+    each = np.random.default_rng(0).uniform(0.3, 0.9, 12)
+    values, subjects = np.repeat(each, 2).tolist(), [letter for letter in "abcdefghijkl" for _ in range(2)]
+    clustered, single, of_subjects = mean_over_scans(values, subjects), bootstrap_mean(values), bootstrap_mean(each)
     assert isinstance(clustered, Estimate)
     assert isinstance(single, Estimate)
-    assert clustered.value == pytest.approx(single.value)
-    assert clustered.n == 3
-    assert clustered.low == pytest.approx(0.35)  # every draw is of b
+    assert isinstance(of_subjects, Estimate)
+    assert vars(clustered) == pytest.approx(vars(of_subjects))
     assert clustered.high - clustered.low > single.high - single.low
-    assert mean_over_scans(values, "abcdef") == single
+    assert mean_over_scans(values, [str(at) for at in range(24)]) == single
     scans = [LesionMetrics("any overlap", *counts) for counts in ((4, 4, 4, 4), (4, 5, 4, 4), (4, 2, 0, 0), (0, 1, 0, 0))]
     found = summarise_detection(scans, "aabb")
     assert (found.n_subjects, found.n_scans, found.n_with_lesions) == (2, 4, 3)
     assert isinstance(found.recall, Estimate)
     assert found.recall.value == pytest.approx(8 / 12)
-    assert (found.recall.low, found.recall.high) == (0.0, 1.0)
+    assert math.isnan(found.recall.low)
     assert isinstance(found.positivity, Estimate)
     assert (found.positivity.value, found.positivity.n) == (1.0, 1)
+
+
+def test_scans_that_are_all_negative_leave_room_for_a_positive_one() -> None:
+    """Twenty lesion-free scans without a finding: of twenty subjects Wilson's interval, of ten with two scans each none."""
+    free, some = (LesionMetrics("any overlap", *counts) for counts in ((0, 0, 0, 0), (3, 3, 3, 3)))
+    scans, subjects = [free] * 20 + [some] * 10, [str(at) for at in range(30)]
+    found = summarise_detection(scans, subjects)
+    assert isinstance(found.positivity, Estimate)
+    assert (found.positivity.value, found.positivity.low, found.positivity.high) == pytest.approx((0, 0, 0.1611), abs=5e-5)
+    assert isinstance(found.recall, Estimate)
+    assert math.isnan(found.recall.low)  # every resample says 1
+    clustered = summarise_detection(scans, [str(at // 2) for at in range(20)] + subjects[20:]).positivity
+    assert isinstance(clustered, Estimate)
+    assert (clustered.value, clustered.n) == (0, 10)
+    assert math.isnan(clustered.high)
 
 
 def test_masks_of_two_sessions_are_one_subject(tmp_path: Path) -> None:

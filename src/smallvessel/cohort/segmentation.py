@@ -32,7 +32,7 @@ from ..records import NotAssessed, SessionId
 from ..volume import read_mask
 from . import plots
 from .results import Cell, Column, Figure, ResultTable, Section
-from .statistics import describe
+from .statistics import NO_INTERVAL, describe
 from .table import Cohort, Numbers
 
 TITLE = "Segmentation against manual masks"
@@ -159,7 +159,7 @@ def describe_segmentation(cohort: Cohort, comparison: Comparison, may_resample: 
         tuple(metrics),
         (
             "Over the sessions on which the measure is defined: without any lesion in either mask there is no Dice, and no recall without "
-            "one in the manual mask. In brackets: 95 % bootstrap intervals of the mean, over subjects.",
+            f"one in the manual mask. In brackets: 95 % bootstrap intervals of the mean, over subjects. {NO_INTERVAL}",
         ),
     )
     detection_table = ResultTable(
@@ -181,7 +181,7 @@ def describe_segmentation(cohort: Cohort, comparison: Comparison, may_resample: 
         tuple(detection),
         (
             "By any overlap a lesion is found, or true, when any voxel of it is touched; by centres pairs are one-to-one. In brackets: "
-            "95 % bootstrap intervals over subjects.",
+            f"95 % bootstrap intervals over subjects, of lesion-free scans Wilson's. {NO_INTERVAL}",
         ),
     )
     how = " The run's masks were brought onto the manual masks' grids by nearest voxels." if may_resample else ""

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..evaluate import Estimate, bootstrap, bootstrap_mean, pearson
+from ..evaluate import Estimate, bootstrap_mean, pearson
+from ..evaluate.agreement import LEAST_FOR_BOOTSTRAP
 from ..records import NotAssessed
 
 Numbers = NDArray[np.float64]
@@ -29,6 +30,12 @@ LEAST_FOR_NORMAL = 10
 """Below it the normal approximation of a trend says too little. Own choice."""
 EXACT_UP_TO = 8
 """Subjects whose permutations are all counted."""
+LARGEST_F = 1e6
+"""Beyond it all of the variance lies between the groups, and the noncentral F distribution is not computed reliably."""
+LARGEST_LEVERAGE = 1 - 1e-8
+"""A subject beyond it fixes a coefficient alone: HC3 divides its residual, which is 0, by 1 minus its leverage, which is 0 too."""
+NO_INTERVAL = f"There is none below {LEAST_FOR_BOOTSTRAP} subjects, or where all resamples agree."
+"""What a table with bootstrap intervals says."""
 VOLUME_OFFSET_ML = 0.01
 """Added to volumes before their logarithm is taken: none at all is then a number too."""
 NEEDED = ("statsmodels", "matplotlib")
@@ -146,22 +153,37 @@ def welch_anova(samples: Mapping[str, Numbers]) -> FTest | NotAssessed:
     return FTest(float(found.statistic), between, within, float(found.pvalue), without + constant)
 
 
-def eta_squared(samples: Mapping[str, Numbers]) -> Estimate | NotAssessed:
-    """Share of the variance that lies between the groups of :func:`anova`, with its bootstrap interval over subjects."""
-    enough, _ = _two_or_more(samples)
-    if len(enough) < 2:
-        return NotAssessed(_too_few_groups(samples))
-    values, codes = _stacked(enough)
-    centred = values - values.mean()
+def eta_squared(test: FTest) -> Estimate:
+    """Share of the variance that lies between the groups, from an analysis of variance.
 
-    def share(sample: Numbers, group: NDArray[np.int64]) -> float:
-        counts, sums = np.bincount(group, minlength=len(enough)), np.bincount(group, sample, minlength=len(enough))
-        of_mean = float(sums.sum()) ** 2 / len(sample)
-        total = float(sample @ sample) - of_mean
-        between = float((sums**2 / np.maximum(counts, 1)).sum()) - of_mean
-        return min(max(between / total, 0.0), 1.0) if total > 0 else math.nan
+    The interval is that of the population's share, from the noncentral F distribution (Steiger 2004, 10.1037/1082-989X.9.2.164): its
+    noncentrality λ at both ends, as λ / (λ + n). The sample's share is larger on average, so that it may lie above it. No interval where F
+    is so small that not even equal means give a smaller one in 2.5 % of all samples.
+    """
+    from scipy.optimize import brentq
+    from scipy.stats import f, ncf
 
-    return bootstrap(share, centred, codes)
+    n = round(test.df_between + test.df_within) + 1
+    value = test.df_between * test.f / (test.df_between * test.f + test.df_within)
+    if test.f > LARGEST_F:
+        return Estimate(value, math.nan, math.nan, n)
+
+    def surplus(noncentrality: float, chance: float) -> float:
+        dfs = test.df_between, test.df_within
+        return float(ncf.cdf(test.f, *dfs, noncentrality) if noncentrality > 0 else f.cdf(test.f, *dfs)) - chance
+
+    ends = []
+    for chance in (0.5 + LEVEL / 2, 0.5 - LEVEL / 2):
+        if surplus(0.0, chance) <= 0:
+            ends.append(0.0)
+            continue
+        beyond = test.df_between * test.f + 10
+        while surplus(beyond, chance) > 0:
+            beyond *= 2
+        noncentrality = float(brentq(surplus, 0.0, beyond, args=(chance,)))
+        ends.append(noncentrality / (noncentrality + n))
+    low, high = ends if ends[1] > 0 else (math.nan, math.nan)
+    return Estimate(value, low, high, n)
 
 
 def omega_squared(test: FTest) -> float:
@@ -279,7 +301,10 @@ def partial_spearman(x: Numbers, y: Numbers, covariates: Sequence[Numbers]) -> A
 
 
 def regress(y: Numbers, x: Numbers, covariates: Sequence[Numbers] = ()) -> Association | NotAssessed:
-    """Slope of y on x by least squares, adjusted for covariates, with errors that do not take the spread for constant (HC3)."""
+    """Slope of y on x by least squares, adjusted for covariates, with errors that do not take the spread for constant (HC3).
+
+    Not assessed where a subject has a leverage of 1: the spread about a coefficient that it fixes alone is not known.
+    """
     from statsmodels.regression.linear_model import OLS
 
     design = np.stack([np.ones(len(x)), x, *covariates], axis=1)
@@ -287,8 +312,13 @@ def regress(y: Numbers, x: Numbers, covariates: Sequence[Numbers] = ()) -> Assoc
         return NotAssessed(_too_few(len(x), design.shape[1] + 2))
     if np.linalg.matrix_rank(design) < design.shape[1] or np.ptp(y) == 0:
         return NotAssessed("a column does not vary, or follows from the others")
+    basis, _ = np.linalg.qr(design)
+    if (basis**2).sum(axis=1).max() > LARGEST_LEVERAGE:
+        return NotAssessed("one subject alone fixes a coefficient, such as the only one of its sex or with any burden")
     fitted = OLS(y, design).fit(cov_type="HC3", use_t=True)
     low, high = (float(end) for end in fitted.conf_int(1 - LEVEL)[1])
+    if not math.isfinite(low + high):
+        return NotAssessed("the slope has no interval")
     return Association(Estimate(float(fitted.params[1]), low, high, len(x)), float(fitted.pvalues[1]))
 
 
@@ -352,8 +382,3 @@ def _two_or_more(samples: Mapping[str, Numbers]) -> tuple[dict[str, Numbers], tu
 def _too_few_groups(samples: Mapping[str, Numbers]) -> str:
     sizes = ", ".join(f"{name}: {len(sample)}" for name, sample in samples.items())
     return f"fewer than two groups of two or more subjects ({sizes or 'none'})"
-
-
-def _stacked(samples: Mapping[str, Numbers]) -> tuple[Numbers, NDArray[np.int64]]:
-    codes = np.repeat(np.arange(len(samples)), [len(sample) for sample in samples.values()])
-    return np.concatenate(list(samples.values())), codes

@@ -13,6 +13,7 @@ from . import plots
 from .grades import GRADES, Grade
 from .results import Cell, Column, Figure, ResultTable, Section, describe_holm, name_computed, with_holm
 from .statistics import (
+    NO_INTERVAL,
     FTest,
     PairDifference,
     anova,
@@ -93,7 +94,7 @@ def _volume_table(all_graded: list[Graded]) -> ResultTable:
         for grade, sample in one.samples.items()
         if not isinstance(found := describe(sample), NotAssessed)
     ]
-    note = "In brackets: 95 % bootstrap intervals of the mean."
+    note = f"In brackets: 95 % bootstrap intervals of the mean. {NO_INTERVAL}"
     return ResultTable("grades_volumes", "Volumes in mL by grade", VOLUME_COLUMNS, tuple(rows), (note,))
 
 
@@ -141,7 +142,7 @@ TEST_COLUMNS = (
 PHRASES = {
     "anova_f": "one-way analysis of variance",
     "welch_f": "Welch's analysis of variance",
-    "eta_squared": "the effect sizes η² (bootstrap interval) and ω²",
+    "eta_squared": "the effect sizes η² (interval from the noncentral F distribution, Steiger 2004) and ω²",
     "tau_b": "Jonckheere and Terpstra's test of trend (Kendall's τ-b, normal approximation)",
     "spearman": "Spearman's correlation",
 }
@@ -191,7 +192,7 @@ def _test_cells(one: Graded) -> tuple[Cell, ...]:
     return (
         *_f_cells(plain),
         *_f_cells(welch),
-        eta_squared(samples) if isinstance(plain, FTest) else plain,
+        eta_squared(plain) if isinstance(plain, FTest) else plain,
         omega_squared(plain) if isinstance(plain, FTest) else plain,
         *((tau,) * 3 if isinstance(tau, NotAssessed) else (tau.estimate.value, tau.p, tau.p)),
         spearman(one.grades, one.values),

@@ -1,6 +1,6 @@
 """Compare results with a reference: voxel by voxel, lesion by lesion, subject by subject."""
 
-from .agreement import Estimate, bootstrap, bootstrap_mean, icc_agreement, pearson, spearman, weighted_kappa
+from .agreement import Estimate, bootstrap, bootstrap_mean, icc_agreement, pearson, share, spearman, weighted_kappa
 from .challenge import ChallengeScore, score_by_challenge
 from .comparison import MaskComparison, compare_masks
 from .lesionwise import (
@@ -72,6 +72,7 @@ __all__ = [
     "read_lesions",
     "read_reference",
     "score_by_challenge",
+    "share",
     "spearman",
     "summarise_detection",
     "trace_thresholds",

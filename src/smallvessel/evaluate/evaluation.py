@@ -116,7 +116,7 @@ def evaluate_pairs(pairing: Pairing, options: ReadingOptions) -> list[ScanResult
 
 
 def summarise_results(results: Sequence[ScanResult]) -> list[MarkerSummary]:
-    """Means with bootstrap intervals over subjects, lesions and size bands together, curves and bins added up, per marker."""
+    """Means with intervals over subjects, lesions and size bands together, curves and bins added up, per marker."""
     summaries = []
     for marker in dict.fromkeys(result.marker for result in results):
         mine = [result for result in results if result.marker == marker]

@@ -1,4 +1,4 @@
-"""Comparisons of several scans in short, with bootstrap intervals over subjects."""
+"""Comparisons of several scans in short, with intervals over subjects."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..records import NotAssessed
-from .agreement import Estimate, bootstrap
+from .agreement import Estimate, bootstrap, share
 from .comparison import MaskComparison
 from .lesionwise import CENTRE_DISTANCE_MM, LesionMetrics
 
@@ -37,7 +37,7 @@ METRICS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Detection:
-    """Lesions of several scans together, paired by one rule. Intervals are bootstrap intervals over subjects.
+    """Lesions of several scans together, paired by one rule. Intervals are bootstrap intervals over subjects unless said.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class Detection:
     recall, precision, f1 : Estimate or NotAssessed
     false_per_scan : Estimate or NotAssessed
     positivity : Estimate or NotAssessed
-        Share of the lesion-free scans on which something is predicted.
+        Share of the lesion-free scans on which something is predicted. With Wilson's interval where each is another subject's.
     """
 
     n_subjects: int
@@ -119,7 +119,6 @@ def summarise_detection(scans: Sequence[LesionMetrics], subjects: Sequence[str])
         for free in (scan.n_reference == 0,)
     ]
     counts = _per_subject(np.array(rows, float).reshape(-1, 7), subjects)
-    with_free = counts[counts[:, 5] > 0]
     return Detection(
         n_subjects=len(counts),
         n_scans=len(scans),
@@ -129,8 +128,15 @@ def summarise_detection(scans: Sequence[LesionMetrics], subjects: Sequence[str])
         precision=_or_reason(_pooled("precision"), counts, "no predicted lesion"),
         f1=_or_reason(_pooled("f1"), counts, "no lesion at all"),
         false_per_scan=_or_reason(lambda of: float((of[:, 1] - of[:, 3]).sum() / of[:, 4].sum()), counts, "no scan"),
-        positivity=_or_reason(lambda of: float(of[:, 6].sum() / of[:, 5].sum()), with_free, "no scan is free of lesions"),
+        positivity=_positivity(counts[counts[:, 5] > 0]),
     )
+
+
+def _positivity(with_free: NDArray[np.float64]) -> Estimate | NotAssessed:
+    free, positive = with_free[:, 5], with_free[:, 6]
+    if len(with_free) and (free == 1).all():
+        return share(int(positive.sum()), len(with_free))
+    return _or_reason(lambda of: float(of[:, 6].sum() / of[:, 5].sum()), with_free, "no scan is free of lesions")
 
 
 def _per_subject(rows: NDArray[np.float64], subjects: Sequence[str]) -> NDArray[np.float64]:
