@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 
 from smallvessel.config import Settings
+from smallvessel.derivatives import session_files
+from smallvessel.provenance import Journal
 from smallvessel.records import SessionFailure, SessionSource
 from smallvessel.run import THREAD_VARIABLES, Outcome
 
@@ -17,6 +19,8 @@ def act_by_name(source: SessionSource, out: Path, settings: Settings, force: boo
     name = source.id.subject
     (out / f"{name}.txt").write_text(" ".join(os.environ[variable] for variable in THREAD_VARIABLES) + f" {os.getpid()}")
     if name.startswith("killed"):
+        Journal(out / session_files(source.id).log, source.id)  # as measuring begins
+    if name.startswith(("killed", "unmeasured")):
         os.kill(os.getpid(), signal.SIGKILL)
     if name.startswith("exits"):
         os._exit(3)

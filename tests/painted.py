@@ -12,7 +12,8 @@ from scipy import ndimage
 from phantoms import BRAIN_MM, INTRACRANIAL_MM, ball, ellipsoid, head_image, head_structures, make_grid
 from smallvessel import __version__
 from smallvessel.config import MeasureSettings
-from smallvessel.derivatives import finish_session, rebuild_tables, session_files, start_dataset, write_session
+from smallvessel.dataset import start_dataset
+from smallvessel.derivatives import finish_session, rebuild_tables, session_files, write_session
 from smallvessel.markers import MARKERS, Marker, Sequence
 from smallvessel.measure import measure_session
 from smallvessel.records import (

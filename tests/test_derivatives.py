@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from bids_validator import issues_of
+from painted import paint_result
 from results import NO_SWI, SHIFT_MM, T1W_GRID, make_result, read_rows, without_marker
 from smallvessel.dataset import start_dataset
 from smallvessel.derivatives import (
@@ -289,6 +290,55 @@ def test_nothing_is_left_over_from_earlier_settings_and_nothing_else_is_touched(
     assert not [name for name in listing(tmp_path) if "probseg" in name]
     clear_session(tmp_path, SessionId("01"))
     assert listing(tmp_path) == left
+
+
+def test_what_a_session_may_own_is_all_that_is_ever_written(tmp_path: Path) -> None:
+    result = paint_result()
+    files = session_files(result.id)
+    assert set(write_session(result, tmp_path)) <= set(files.every())
+    assert {files.report, files.pdf, files.thumbnail, files.kept(files.measures), files.kept(files.lesions)} <= set(files.every())
+    assert files.measures not in files.every()
+    assert len(set(files.every())) == len(files.every())
+
+
+def test_what_a_run_that_was_killed_left_is_removed_though_no_record_names_it(tmp_path: Path) -> None:
+    files = session_files(SessionId("01"))
+    for path in (
+        files.report,
+        files.pdf,
+        files.thumbnail,
+        files.kept(files.measures),
+        files.kept(files.image(Sequence.SWI, "label-CMB_mask")),
+    ):
+        write_text(tmp_path / path, "old")
+    write_session(make_result(), tmp_path)
+    clear_session(tmp_path, SessionId("01"))
+    assert listing(tmp_path) == []
+    assert not (tmp_path / files.original).exists()
+    write_text(tmp_path / files.report, "old")
+    write_text(tmp_path / files.kept(files.measures), "old")
+    write(make_result(), tmp_path)
+    assert listing(tmp_path / "sub-01") == SUB_01
+    assert not (tmp_path / files.report).exists()
+    assert not (tmp_path / files.original).exists()
+
+
+@pytest.mark.parametrize("damage", ["", "{}", "{cut of", '["a list"]', None])
+def test_the_damaged_record_of_one_session_leaves_the_table_to_the_others(tmp_path: Path, damage: str | None) -> None:
+    write(make_result(), tmp_path)
+    write(make_result(SessionId("02")), tmp_path)
+    path = tmp_path / session_files(SessionId("02")).measures
+    if damage is None:  # gone between the look into the folder and the reading
+        path.unlink()
+        path.symlink_to("nowhere")
+    else:
+        path.write_text(damage)
+    said: list[str] = []
+    assert [record["participant_id"] for record in rebuild_tables(tmp_path, said.append)] == ["sub-01"]
+    assert [row["participant_id"] for row in read_rows(tmp_path / "measures.tsv")] == ["sub-01"]
+    (sentence,) = said
+    assert sentence.startswith("sub-02 is left out of the table. Found: ")
+    assert "To do: delete it and run again" in sentence
 
 
 def test_an_interrupted_write_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

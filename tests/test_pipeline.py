@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from phantoms import ball, head_image, make_grid, write_bids
 from results import read_rows
 from smallvessel import __version__
 from smallvessel.config import Settings
-from smallvessel.derivatives import is_finished, rebuild_tables, session_files, start_dataset
+from smallvessel.dataset import start_dataset
+from smallvessel.derivatives import is_finished, rebuild_tables, session_files
 from smallvessel.intake.bids import find_sessions
 from smallvessel.markers import Marker, Sequence
 from smallvessel.pipeline import process_session
@@ -117,3 +119,18 @@ def test_a_session_that_fails_again_loses_its_row(out: Path, bids: Path, tmp_pat
     assert isinstance(process_session(source, folder, Settings()), SessionFailure)
     assert rebuild_tables(folder) == []
     assert not [path for path in (folder / "sub-01").rglob("*") if path.is_file()]
+
+
+def test_a_session_that_fails_late_leaves_nothing_for_fresh(bids: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = next(source for source in find_sessions(bids) if source.id.subject == "good")
+    start_dataset(tmp_path, __version__, model_versions(), bids)
+
+    def fill(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("smallvessel.pipeline.write_thumbnail", fill)
+    failure = process_session(source, tmp_path, Settings())
+    assert isinstance(failure, SessionFailure)
+    assert failure.stage == "report"
+    left = [path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file() and "sub-good" in path.name]
+    assert left == [session_files(source.id).log]

@@ -6,6 +6,8 @@ import errno
 import hashlib
 import json
 import os
+import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,22 +15,27 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from painted import paint_result, write_painted
+from painted import paint_result, prepare_phantom, write_painted
 from phantoms import ball, make_grid
 from results import read_rows
+from smallvessel import derivatives
 from smallvessel.cli import main
-from smallvessel.config import MeasureSettings
-from smallvessel.derivatives import finish_session, is_finished, session_files, start_dataset, write_session
+from smallvessel.config import MeasureSettings, Settings
+from smallvessel.dataset import start_dataset
+from smallvessel.derivatives import finish_session, is_finished, session_files, write_session
 from smallvessel.errors import GeometryError, InputError
 from smallvessel.markers import Marker, Sequence
 from smallvessel.measure import measure_session
-from smallvessel.records import MarkerMap, Native, NotAssessed, Segmentation, SessionId
+from smallvessel.records import ImageFile, MarkerMap, Native, NotAssessed, Segmentation, Session, SessionId, SessionSource
+from smallvessel.redraw import add_reports, hash_file, measure_again
 from smallvessel.restore import list_sessions, parse_session, read_session
 from smallvessel.review import FORMAT, apply_mask, apply_reviews, revert_review
 from smallvessel.segment.native import bring_to_native
+from smallvessel.shapes import label_components
 from smallvessel.tables import lesions_digest, session_record
-from smallvessel.volume import Grid, Mask, Transform, read_mask, write_volume
+from smallvessel.volume import Grid, LabelMap, Mask, Transform, Volume, read_mask, write_volume
 
 ID = SessionId("01", "a")
 FILES = session_files(ID)
@@ -163,6 +170,67 @@ def test_what_was_measured_at_first_can_be_brought_back(out: Path) -> None:
         revert_review(out, ID)
 
 
+def test_a_session_can_be_reviewed_again_after_it_was_brought_back(out: Path) -> None:
+    before = (out / FILES.lesions).read_bytes()
+    for _ in range(2):
+        apply_reviews(out, [save_review(out, {"marker": "CMB", "label": 1, "verdict": "wrong"})])
+        assert session_files_kept(out)
+        revert_review(out, ID)
+        assert (out / FILES.lesions).read_bytes() == before
+        assert not (out / FILES.original).exists()
+
+
+def test_what_is_left_in_an_emptied_folder_original_is_not_taken_for_an_original(out: Path) -> None:
+    (out / FILES.original).mkdir()
+    (out / FILES.original / ".DS_Store").write_text("")
+    apply_reviews(out, [save_review(out, {"marker": "CMB", "label": 1, "verdict": "wrong"})])
+    write_painted(out, paint_result())  # as run --force does
+    assert [path.name for path in session_files_kept(out)] == [".DS_Store"]
+    apply_reviews(out, [save_review(out, {"marker": "CMB", "label": 1, "verdict": "wrong"})])
+    revert_review(out, ID)
+    assert record(out)["markers"]["CMB"]["count"] == 2
+
+
+def test_a_review_that_is_killed_can_be_taken_back(out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = (out / FILES.lesions).read_bytes()
+    apply_reviews(out, [save_review(out, {"marker": "CMB", "label": 1, "verdict": "wrong"})])
+    killed, left = tmp_path / "killed", [5]
+
+    def kill(path: Path, image: Volume | Mask | LabelMap) -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            shutil.copytree(out, killed)  # what there is at that moment
+        write_volume(path, image)
+
+    monkeypatch.setattr(derivatives, "write_volume", kill)
+    apply_reviews(out, [save_review(out, {"marker": "CMB", "label": 1, "verdict": "wrong"})])
+    assert not (killed / FILES.measures).exists()
+    revert_review(killed, ID)
+    assert (killed / FILES.lesions).read_bytes() == before
+    assert "reviews" not in record(killed)
+    assert session_files_kept(killed) == []
+    assert read_rows(killed / "measures.tsv")[0]["cmb_count"] == "2"
+
+
+def test_a_reviewed_session_whose_originals_are_gone_says_so(out: Path) -> None:
+    apply_reviews(out, [save_review(out, {"marker": "CMB", "label": 1, "verdict": "wrong"})])
+    shutil.rmtree(out / FILES.original)
+    apply_reviews(out, [save_review(out, {"marker": "CMB", "label": 1, "verdict": "wrong"})])
+    with pytest.raises(InputError, match="whose folder original is gone"):
+        revert_review(out, ID)
+
+
+def test_a_probability_of_an_earlier_run_is_not_read(out: Path) -> None:
+    path = FILES.image(Sequence.SWI, "label-CMB_probseg")
+    content = record(out)
+    content["files"].remove(path.as_posix())
+    (out / FILES.measures).write_text(json.dumps(content))
+    write_volume(out / path, Volume(np.full(read_mask(out / path).grid.shape, 0.3, np.float32), read_mask(out / path).grid))
+    found = read_session(out, ID).segmentation.markers[Marker.CMB]
+    assert isinstance(found, MarkerMap)
+    assert np.array_equal(found.native_probability.data, found.native_mask.data)
+
+
 @pytest.mark.parametrize("writes", range(0, 40, 3))
 def test_a_full_disk_leaves_a_session_as_it_was(out: Path, monkeypatch: pytest.MonkeyPatch, writes: int) -> None:
     path = save_review(out, {"marker": "CMB", "label": 1, "verdict": "wrong"})
@@ -256,6 +324,131 @@ def test_a_lesion_drawn_on_the_analysis_grid_keeps_its_size_on_the_native_one(tm
     assert new.sum() * fine.voxel_volume_mm3 == pytest.approx(added.sum() * coarse.grid.voxel_volume_mm3, rel=0.15)
 
 
+def write_on_thick_slices(out: Path, spacing_mm: tuple[float, float, float] = (0.9, 0.9, 5.0)) -> Grid:
+    """A session with six microbleeds on an oblique SWI of thick slices, measured at 1 mm; returns the SWI's grid."""
+    centres = ((-30.0, 0.0, 10.0), (-20.0, 12.0, -8.0), (0.0, -22.0, 3.0), (14.0, 20.0, 16.0), (25.0, -8.0, -15.0), (30.0, 10.0, 7.0))
+    sequences, grid = (Sequence.FLAIR, Sequence.SWI), make_grid((90, 80, 70), (1.0, 1.0, 1.0))
+    base, prepared = paint_result(sequences, {}), prepare_phantom(grid, sequences, ())
+    x, y, z = (round(extent / mm) for extent, mm in zip((90, 80, 70), spacing_mm, strict=True))
+    own = make_grid((x, y, z), spacing_mm, rotation_deg=(4.0, 3.0, 2.0))
+    native = Native(own, Mask(ball(own, (0.0, 0.0, 0.0), 60.0), own), Transform.identity())
+    labels, n = label_components(np.logical_or.reduce([ball(grid, centre, 2.5) for centre in centres]))
+    certain = Volume((labels > 0).astype(np.float32), grid)
+    mask, chance = bring_to_native(LabelMap(labels, grid), certain, 0.5, native)
+    found = MarkerMap(Marker.CMB, certain, LabelMap(labels, grid), (0.9,) * n, Sequence.SWI, mask, chance)
+    markers: dict[Marker, MarkerMap | NotAssessed] = {marker: NotAssessed("not asked for") for marker in Marker}
+    markers[Marker.CMB] = found
+    prepared = replace(prepared, native={**prepared.native, Sequence.SWI: native})
+    result = replace(base, prepared=prepared, segmentation=Segmentation(markers))
+    result = replace(result, measurements=measure_session(prepared, result.segmentation, MeasureSettings()))
+    start_dataset(out, "0.1.0", result.provenance.models)
+    finish_session(result, out, write_session(result, out))
+    return own
+
+
+def sizes(out: Path) -> list[tuple[str, str]]:
+    """Place and volume of each microbleed."""
+    rows = [row for row in read_rows(out / FILES.lesions) if row["marker"] == "CMB"]
+    return sorted((" ".join(row[f"{axis}_mm"] for axis in "xyz"), row["volume_mm3"]) for row in rows)
+
+
+@pytest.mark.parametrize("spacing_mm", [(0.9, 0.9, 2.0), (0.9, 0.9, 5.0), (0.5, 0.5, 6.5)])
+def test_a_mask_that_nobody_changed_changes_nothing(tmp_path: Path, spacing_mm: tuple[float, float, float]) -> None:
+    out = tmp_path / "out"
+    write_on_thick_slices(out, spacing_mm)
+    before = record(out)
+    for space, resolution in ((Sequence.SWI, None), (Sequence.FLAIR, "1mm")):
+        shutil.copy(out / FILES.image(space, "label-CMB_mask", resolution), tmp_path / "drawn.nii.gz")
+        apply_mask(out, tmp_path / "drawn.nii.gz", Marker.CMB, ID, "A. Reader")
+    after = record(out)
+    assert [review["changes"] for review in after["reviews"]] == 2 * [["CMB: the mask was left as it is."]]
+    assert {name: after[name] for name in ("markers", "scores", "expected_errors")} == {
+        name: before[name] for name in ("markers", "scores", "expected_errors")
+    }
+
+
+def test_one_drawn_ball_adds_one_lesion_and_leaves_the_others(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    own = write_on_thick_slices(out)
+    before, path = sizes(out), out / FILES.image(Sequence.SWI, "label-CMB_mask")
+    added = ball(own, (0.0, 5.0, -3.0), 4.0)
+    drawn = read_mask(path).data | added
+    write_volume(tmp_path / "drawn.nii.gz", Mask(drawn, own))
+    apply_mask(out, tmp_path / "drawn.nii.gz", Marker.CMB, ID, "A. Reader")
+    (new,) = set(sizes(out)) - set(before)
+    assert len(sizes(out)) == len(before) + 1
+    assert set(before) < set(sizes(out))
+    assert float(new[1]) == pytest.approx(added.sum() * own.voxel_volume_mm3, rel=0.1)
+    assert np.array_equal(read_mask(path).data, drawn)
+    assert record(out)["reviews"][0]["changes"] == ["CMB: 7 lesions of a corrected mask in place of 6."]
+
+
+def test_a_lesion_that_is_rubbed_out_is_gone_whole_and_the_others_stay(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    own = write_on_thick_slices(out)
+    before, path = sizes(out), out / FILES.image(Sequence.SWI, "label-CMB_mask")
+    write_volume(tmp_path / "drawn.nii.gz", Mask(read_mask(path).data & ~ball(own, (25.0, -8.0, -15.0), 9.0), own))
+    apply_mask(out, tmp_path / "drawn.nii.gz", Marker.CMB, ID, "A. Reader")
+    ((place, _),) = set(before) - set(sizes(out))
+    np.testing.assert_allclose([float(mm) for mm in place.split()], (25.0, -8.0, -15.0), atol=0.5)
+    assert set(sizes(out)) < set(before)
+
+
+def test_a_drawn_lesion_smaller_than_a_voxel_of_the_analysis_grid_counts(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    own = write_on_thick_slices(out, (0.4, 0.4, 2.0))
+    drawn = read_mask(out / FILES.image(Sequence.SWI, "label-CMB_mask")).data.copy()
+    for corner in np.ndindex(3, 3):  # among neighbours some hold no centre of a 1 mm voxel
+        one = drawn.copy()
+        one[100 + corner[0], 100 + corner[1], 20] = True
+        assert not drawn[98:106, 98:106, 18:23].any()
+        write_volume(tmp_path / "drawn.nii.gz", Mask(one, own))
+        apply_mask(out, tmp_path / "drawn.nii.gz", Marker.CMB, ID, "A. Reader")
+        assert len(sizes(out)) == 7
+        revert_review(out, ID)
+
+
+def test_a_report_that_is_added_or_brought_back_fits_the_lesions_on_an_oblique_grid(tmp_path: Path) -> None:
+    def shift(step: int) -> tuple[Grid, Grid]:
+        grid = make_grid((41, 50, 41), (4.0, 4.0, 4.0), rotation_deg=(3.1, -5.3, 7.7), centre_mm=(0.000037 * step, 0.0, 0.0))
+        return grid, Grid(grid.shape, grid.affine.astype(np.float32).astype(float))  # as NIfTI keeps it
+
+    voxel = np.array([[20, 25, 24]])
+    grid = next(grid for grid, kept in map(shift, range(100_000)) if texts_mm(grid, voxel) != texts_mm(kept, voxel))
+    sequences = (Sequence.FLAIR,)
+    base, prepared = paint_result(sequences, {}), prepare_phantom(grid, sequences, ())
+    labels = np.zeros(grid.shape, np.int32)
+    labels[tuple(voxel.T)] = 1
+    mask, certain = Mask(labels > 0, grid), Volume(labels.astype(np.float32), grid)
+    markers: dict[Marker, MarkerMap | NotAssessed] = {marker: NotAssessed("not asked for") for marker in Marker}
+    markers[Marker.LACUNE] = MarkerMap(Marker.LACUNE, certain, LabelMap(labels, grid), (0.9,), Sequence.FLAIR, mask, certain)
+    result = write_painted(tmp_path, replace(base, prepared=prepared, segmentation=Segmentation(markers)))
+    again = read_session(tmp_path, ID)
+    assert lesions_digest(measure_again(again).lesions) != lesions_digest(result.measurements.lesions)
+
+    def shown() -> str:
+        found = re.search(r'"lesions_sha256": "(\w+)"', (tmp_path / FILES.report).read_text(encoding="utf-8"))
+        assert found
+        return found[1]
+
+    before = shown()
+    assert before == hash_file(tmp_path / FILES.lesions)
+    apply_reviews(tmp_path, [save_review(tmp_path, {"marker": "lacune", "label": 1, "verdict": "right"}, lesions_sha256=before)])
+    assert shown() == hash_file(tmp_path / FILES.lesions)
+    revert_review(tmp_path, ID)
+    assert shown() == hash_file(tmp_path / FILES.lesions) == before
+    scans = {name: ImageFile(tmp_path / "x", name, image, "a" * 64) for name, image in result.prepared.images.items()}
+    (tmp_path / FILES.report).unlink()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("smallvessel.redraw.load_session", lambda *_: Session(ID, scans))
+        assert add_reports(SessionSource(ID, {}), tmp_path, Settings()) == (FILES.report,)
+    assert shown() == before
+
+
+def texts_mm(grid: Grid, voxel: NDArray[np.int_]) -> list[str]:
+    return [f"{value:.2f}" for value in grid.world(voxel)[0]]
+
+
 def test_a_mask_of_several_structures_is_refused_and_nothing_changes(out: Path, tmp_path: Path) -> None:
     before = snapshot(out)
     found = read_session(out, ID).segmentation.markers[Marker.CMB]
@@ -289,6 +482,12 @@ WRONG: dict[str, Callable[[Path], Path]] = {
     "other session": lambda out: save_review(out, session="sub-99"),
     "no session": lambda out: save_review(out, session="../x"),
     "no decisions": lambda out: save_review(out, decisions=None),
+    "label of the background": lambda out: save_review(out, {"marker": "CMB", "label": 0, "verdict": "relabel", "as": "lacune"}),
+    "label without end": lambda out: save_review(out, {"marker": "CMB", "label": float("inf"), "verdict": "wrong"}),
+    "label that is no number": lambda out: save_review(out, {"marker": "CMB", "label": True, "verdict": "wrong"}),
+    "hash that is no text": lambda out: save_review(out, lesions_sha256=5),
+    "another run": lambda out: save_review(out, digest="e" * 64, earlier_reviews=[]),
+    "other reviews before": lambda out: save_review(out, digest="d" * 64, earlier_reviews=["r.json, SHA-256 f00"]),
 }
 
 
@@ -299,6 +498,51 @@ def test_a_wrong_review_is_refused_and_nothing_changes(out: Path, name: str) -> 
     with pytest.raises(InputError, match=r"Found: .*Expected: .*To do: "):
         apply_reviews(out, [path])
     assert snapshot(out) == before
+
+
+def test_a_review_of_no_lesions_has_to_tell_which_scans(tmp_path: Path) -> None:
+    write_painted(tmp_path, paint_result(lesions={}))
+    with pytest.raises(InputError, match=r"nothing tells the scans.*To do: move sub-01_ses-a.html away"):
+        apply_reviews(tmp_path, [save_review(tmp_path, note="none, indeed")])
+    apply_reviews(tmp_path, [save_review(tmp_path, note="none, indeed", digest="d" * 64, earlier_reviews=[])])
+    assert record(tmp_path)["reviews"][0]["changes"] == ["Remark: none, indeed"]
+
+
+def test_a_review_that_was_applied_is_skipped_until_it_is_taken_back(out: Path) -> None:
+    said: list[str] = []
+    path = save_review(out, {"marker": "CMB", "label": 1, "verdict": "right"}, digest="d" * 64, earlier_reviews=[])
+    apply_reviews(out, [path], said.append)
+    before = snapshot(out)
+    apply_reviews(out, [path], said.append)
+    assert snapshot(out) == before
+    assert said[1:] == [f"{ID}: {path.name} was applied before and is skipped."]
+    revert_review(out, ID)
+    apply_reviews(out, [path], said.append)
+    assert "was measured again" in said[2]
+
+
+def test_reviews_after_one_that_is_refused_are_applied(out: Path) -> None:
+    write_painted(out, paint_result(subject="02"))
+    damaged, other = out / "sub-00_review.json", out / "sub-02_review.json"
+    damaged.write_text("{")
+    good = save_review(out, {"marker": "CMB", "label": 1, "verdict": "wrong"})
+    other.write_text(json.dumps(json.loads(good.read_text()) | {"session": "sub-02_ses-a", "lesions_sha256": "0" * 64}))
+    with pytest.raises(InputError, match=r"2 of 3 reviews that were refused.*sub-00_review.json.*other lesions than sub-02_ses-a"):
+        apply_reviews(out, sorted(out.glob("*_review.json")))
+    assert [row["cmb_count"] for row in read_rows(out / "measures.tsv")] == ["1", "2"]
+
+
+@pytest.mark.parametrize("by", ["review", "mask"])
+def test_a_reviewers_name_stands_on_one_line(out: Path, tmp_path: Path, by: str) -> None:
+    name = " J.\tSmith \n jr. "
+    if by == "review":
+        apply_reviews(out, [save_review(out, {"marker": "CMB", "label": 1, "verdict": "right"}, reviewer=name)])
+    else:
+        shutil.copy(out / FILES.image(Sequence.SWI, "label-CMB_mask"), tmp_path / "drawn.nii.gz")
+        with pytest.raises(SystemExit):
+            main(["review", "apply", str(out), "--mask", str(tmp_path / "drawn.nii.gz"), "--marker", "CMB", "--reviewer", name])
+    (row,) = read_rows(out / "measures.tsv")
+    assert row["reviewed_by"] == "J. Smith jr."
 
 
 def test_markers_that_were_not_assessed_cannot_be_reviewed(tmp_path: Path) -> None:

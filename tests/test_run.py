@@ -12,11 +12,12 @@ from painted import paint_result, write_painted
 from results import make_result
 from smallvessel import run as scheduler
 from smallvessel.config import Settings
+from smallvessel.dataset import start_dataset
 from smallvessel.derivatives import finish_session, is_finished, session_files, write_session
 from smallvessel.errors import InputError
 from smallvessel.markers import Marker, Sequence
 from smallvessel.provenance import hash_inputs, run_digest
-from smallvessel.records import ImageFile, RunSummary, Session, SessionFailure, SessionId, SessionSource
+from smallvessel.records import ImageFile, Review, RunSummary, Session, SessionFailure, SessionId, SessionResult, SessionSource
 from smallvessel.run import Outcome, count_cores, default_jobs, measure_or_skip, run_sessions
 
 NO_REPORT = Settings(write_report=False)
@@ -63,6 +64,44 @@ def test_a_killed_session_leaves_no_results_behind(tmp_path: Path) -> None:
     assert not (tmp_path / "out" / session_files(result.id).measures).exists()
 
 
+def test_a_worker_that_dies_before_it_measures_leaves_the_session_as_it_was(tmp_path: Path) -> None:
+    result = make_result(SessionId("unmeasured1"))
+    files = session_files(result.id)
+    finish_session(result, tmp_path / "out", write_session(result, tmp_path / "out"))
+    (tmp_path / "out/dataset_description.json").write_text('{"GeneratedBy": [{"Name": "smallvessel"}]}')
+    (tmp_path / "out" / files.log).parent.mkdir()
+    (tmp_path / "out" / files.log).write_text("of the earlier run")
+    summary, _ = run("unmeasured1", tmp_path / "out")
+    assert "killed (signal 9)" in summary.failed[0].message
+    assert is_finished(tmp_path / "out", result.id, result.provenance.digest)
+
+
+def test_a_page_of_all_sessions_that_is_there_is_kept_up_to_date(tmp_path: Path) -> None:
+    out, source = tmp_path / "out", SessionSource(SessionId("skipped1"), {})
+
+    def finish() -> None:
+        result = make_result(source.id)
+        finish_session(result, out, write_session(result, out))
+        run_sessions((source,), out, NO_REPORT, 1, process=fake_sessions.act_by_name)
+
+    start_dataset(out, "0.1.0", MODELS)
+    finish()
+    assert not (out / "index.html").exists()
+    (out / "index.html").write_text("an old page")
+    finish()
+    assert "sub-skipped1" in (out / "index.html").read_text(encoding="utf-8")
+
+
+def test_the_damaged_record_of_a_session_of_an_earlier_run_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "out" / session_files(SessionId("old")).measures
+    path.parent.mkdir(parents=True)
+    path.write_text("")
+    said: list[str] = []
+    source = SessionSource(SessionId("good1"), {})
+    run_sessions((source,), tmp_path / "out", NO_REPORT, 1, process=fake_sessions.act_by_name, tell=said.append)
+    assert [sentence.split(".")[0] for sentence in said] == ["sub-old is left out of the table"]
+
+
 def test_workers_share_the_cores_and_do_several_sessions_each(tmp_path: Path) -> None:
     run("slow1 slow2 slow3 slow4", tmp_path, jobs=2)
     words = [(tmp_path / f"slow{n}.txt").read_text().split() for n in (1, 2, 3, 4)]
@@ -91,6 +130,19 @@ def test_jobs_fit_cores_memory_and_sessions(monkeypatch: pytest.MonkeyPatch) -> 
 def test_no_jobs_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="1 or more"):
         run("good1", tmp_path, jobs=0)
+
+
+def test_a_review_that_was_cut_off_is_told_and_not_measured_over(
+    finished: SessionSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("smallvessel.pipeline.process_session", lambda source, *_: source.id)
+    out, files = tmp_path / "out", session_files(finished.id)
+    (out / files.original).mkdir()
+    (out / files.measures).rename(out / files.kept(files.measures))
+    outcome = measure_or_skip(finished, out, NO_REPORT, False)
+    assert outcome.failure is not None
+    assert "smallvessel review revert OUT --session sub-01" in outcome.failure.message
+    assert measure_or_skip(finished, out, NO_REPORT, True).status == "completed"
 
 
 @pytest.fixture
@@ -140,6 +192,11 @@ def test_a_reviewed_session_is_measured_anew_only_by_force(
     assert measure_or_skip(finished, out, settings, True).status == "completed"
 
 
+def scans_of(result: SessionResult) -> Session:
+    images = result.prepared.images
+    return Session(result.id, {name: ImageFile(Path(f"{name}.nii.gz"), name, image, "a" * 64) for name, image in images.items()})
+
+
 def test_a_report_that_a_finished_session_lacks_is_added_without_measuring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = paint_result()
     source = SessionSource(result.id, {})
@@ -160,6 +217,34 @@ def test_a_report_that_a_finished_session_lacks_is_added_without_measuring(tmp_p
     assert measure_or_skip(source, tmp_path, Settings(), False).note == ""
 
 
+def test_a_report_that_no_record_names_is_of_an_earlier_run_and_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = paint_result()
+    source, files = SessionSource(result.id, {}), session_files(result.id)
+    provenance = replace(result.provenance, digest=run_digest({}, Settings(), MODELS), settings=NO_REPORT.as_dict())
+    write_painted(tmp_path, replace(result, provenance=provenance))
+    before = (tmp_path / files.report).read_text(encoding="utf-8")
+    record = json.loads((tmp_path / files.measures).read_text())
+    record["files"].remove(files.report.as_posix())
+    (tmp_path / files.measures).write_text(json.dumps(record))
+    (tmp_path / files.report).write_text("the page of other scans")
+    monkeypatch.setattr("smallvessel.redraw.load_session", lambda *_: scans_of(result))
+    assert measure_or_skip(source, tmp_path, Settings(), False).note.startswith(f"{files.report.name} added")
+    assert (tmp_path / files.report).read_text(encoding="utf-8") == before
+
+
+def test_a_reviewed_session_whose_report_was_moved_away_gets_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = paint_result()
+    source, files = SessionSource(result.id, {}), session_files(result.id)
+    review = Review("A. Reader", "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z", "r.json", ())
+    provenance = replace(result.provenance, digest=run_digest({}, Settings(), MODELS), settings=Settings().as_dict())
+    write_painted(tmp_path, replace(result, provenance=provenance, reviews=(review,)))
+    (tmp_path / files.report).unlink()
+    monkeypatch.setattr("smallvessel.redraw.load_session", lambda *_: scans_of(result))
+    outcome = measure_or_skip(source, tmp_path, Settings(), False)
+    assert (outcome.status, outcome.note) == ("skipped", f"{files.report.name} added; nothing was measured anew")
+    assert "Reviewed by A. Reader" in (tmp_path / files.report).read_text(encoding="utf-8")
+
+
 def test_a_report_that_was_not_asked_for_before_is_made_from_the_scans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = paint_result()
     source, files = SessionSource(result.id, {}), session_files(result.id)
@@ -171,11 +256,7 @@ def test_a_report_that_was_not_asked_for_before_is_made_from_the_scans(tmp_path:
     (tmp_path / files.measures).write_text(json.dumps(record))
     (tmp_path / files.report).unlink()
     (tmp_path / files.thumbnail).unlink()
-    scans = {
-        sequence: ImageFile(tmp_path / f"{sequence}.nii.gz", sequence, image, "a" * 64)
-        for sequence, image in result.prepared.images.items()
-    }
-    monkeypatch.setattr("smallvessel.redraw.load_session", lambda *_: Session(result.id, scans))
+    monkeypatch.setattr("smallvessel.redraw.load_session", lambda *_: scans_of(result))
     assert measure_or_skip(source, tmp_path, NO_REPORT, False).note == ""
     assert measure_or_skip(source, tmp_path, Settings(), False).note.startswith(f"{files.report.name}, {files.thumbnail.name} added")
     assert (tmp_path / files.report).read_text(encoding="utf-8") == before

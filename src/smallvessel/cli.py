@@ -172,7 +172,7 @@ def run(
             bar.advance(task)
             _show_outcome(outcome)
 
-        summary = run_sessions(sources, paths[-1], chosen, jobs, force, show)
+        summary = run_sessions(sources, paths[-1], chosen, jobs, force, show, tell=say_error)
     _show_summary(summary, paths[-1])
     if summary.failed:
         raise typer.Exit(SOME_FAILED)

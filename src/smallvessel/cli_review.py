@@ -11,7 +11,6 @@ from .console import say
 from .derivatives import session_files
 from .errors import InputError
 from .markers import Marker
-from .records import SessionId
 
 commands = typer.Typer(no_args_is_help=True, help="Correct a session's lesions by a person's review.")
 
@@ -34,18 +33,16 @@ def apply(
     from .restore import parse_session
     from .review import apply_mask, apply_reviews
 
-    def tell(id: SessionId) -> None:
-        say(f"{id} was measured again. Record: {out / session_files(id).measures}")
-
     if reviews and mask is None:
-        apply_reviews(out, reviews, tell)
+        apply_reviews(out, reviews, say)
     elif mask is not None and not reviews:
         known = {name.casefold(): name for name in Marker}
         if (marker or "").casefold() not in known:
             raise InputError(f"--mask with --marker {marker}", f"one of {', '.join(Marker)}", "say whose mask it is")
         if not reviewer.strip():
             raise InputError("--mask without --reviewer", "the name of who corrected it", 'add --reviewer "A. Name"')
-        tell(apply_mask(out, mask, known[str(marker).casefold()], parse_session(session) if session else None, reviewer.strip()))
+        id = apply_mask(out, mask, known[str(marker).casefold()], parse_session(session) if session else None, reviewer, say)
+        say(f"{id} was measured again. Record: {out / session_files(id).measures}")
     else:
         raise InputError(
             f"{'both a review and a mask' if reviews else 'neither a review nor a mask'}",
@@ -61,5 +58,5 @@ def revert(out: Out, session: Session = None) -> None:
     from .restore import parse_session
     from .review import revert_review
 
-    id = revert_review(out, parse_session(session) if session else None)
+    id = revert_review(out, parse_session(session) if session else None, say)
     say(f"{id} is again as it was measured. Record: {out / session_files(id).measures}")

@@ -165,16 +165,16 @@ def write_session(result: SessionResult, out: Path, probability: bool = True) ->
     return (*written, lookup, lobes, to_mni, files.lesions)
 
 
-def finish_session(result: SessionResult, out: Path, written: Iterable[Path]) -> None:
-    """Write the session's ``measures.json``: from now on the session counts as finished.
+def finish_session(result: SessionResult, out: Path, written: tuple[Path, ...]) -> None:
+    """Write the session's ``measures.json``: from now on the session counts as finished."""
+    write_record(out, result.id, session_record(result), written)
 
-    What it may own and is not among ``written``, such as images that an earlier run made with other settings, is removed.
-    """
-    files = session_files(result.id)
-    _remove(out, files, set(files.every()) - set(written))
-    record = session_record(result)
-    record["files"] = sorted(path.as_posix() for path in written)
-    write_json(out / files.measures, record)
+
+def write_record(out: Path, id: SessionId, record: Mapping[str, Any], written: Iterable[Path]) -> None:
+    """Write a session's record with the names of its files; what else it may own is of an earlier run or review, and is removed."""
+    files, names = session_files(id), set(written)
+    write_json(out / files.measures, {**record, "files": sorted(path.as_posix() for path in names)})
+    _remove(out, files, set(files.every()) - names)
 
 
 def clear_session(out: Path, id: SessionId) -> None:
@@ -184,11 +184,6 @@ def clear_session(out: Path, id: SessionId) -> None:
     (out / files.kept(files.measures)).unlink(missing_ok=True)  # first: without a record beside it, it tells of a review that was cut off
     (out / files.measures).unlink(missing_ok=True)
     _remove(out, files, {*files.every(), *listed})
-
-
-def keep_finished(out: Path, record: dict[str, Any], id: SessionId, files: Iterable[Path]) -> None:
-    """Write the record of a session with the files that it lists from now on."""
-    write_json(out / session_files(id).measures, {**record, "files": sorted(path.as_posix() for path in files)})
 
 
 def is_finished(out: Path, id: SessionId, digest: str) -> bool:

@@ -51,6 +51,7 @@ def process_session(source: SessionSource, out: Path, settings: Settings) -> Ses
         provenance = make_provenance(session, prepared, segmentation, settings, journal, source.traits)
         result = SessionResult(source.id, prepared, segmentation, measurements, provenance)
         with journal.stage("write"):
+            clear_session(out, source.id)
             written = write_session(result, out, settings.write_probability)
         if settings.write_report:
             with journal.stage("report"):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from .config import Settings, settings_from_dict
-from .derivatives import read_record, session_files, write_bytes, write_json
+from .derivatives import files_there, read_record, session_files, write_bytes, write_record
 from .intake.sequences import load_session
 from .measure import measure_session
 from .records import Measurements, SessionId, SessionResult, SessionSource
@@ -24,29 +25,43 @@ def measure_again(result: SessionResult) -> Measurements:
     )
 
 
-def draw_again(out: Path, result: SessionResult) -> dict[Path, bytes]:
-    """The session's report and picture, made with the images of its present report; none where it has no report."""
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def draw_again(out: Path, result: SessionResult, there: Collection[Path], lesions_sha256: str | None = None) -> dict[Path, bytes]:
+    """The session's report and picture, made with the images of its present report; none where it has no report.
+
+    Parameters
+    ----------
+    out : Path
+    result : SessionResult
+    there : collection of Path
+        The session's files, see :func:`smallvessel.derivatives.files_there`.
+    lesions_sha256 : str, optional
+        As :func:`smallvessel.report.render_report` takes it.
+    """
     files = session_files(result.id)
-    if not (out / files.report).exists():
+    if files.report not in there:
         return {}
     images = read_images(out / files.report)
-    drawn = {files.report: render_report(result, images).encode(), files.thumbnail: render_thumbnail(result, images).encode()}
-    return drawn | ({files.pdf: render_pdf(result, images)} if (out / files.pdf).exists() else {})
+    report = render_report(result, images, lesions_sha256=lesions_sha256)
+    drawn = {files.report: report.encode(), files.thumbnail: render_thumbnail(result, images).encode()}
+    return drawn | ({files.pdf: render_pdf(result, images)} if files.pdf in there else {})
 
 
 @contextmanager
 def whole_or_unchanged(out: Path, id: SessionId) -> Iterator[None]:
     """Write a finished session anew: when that fails, on a full disk for instance, its files are again what they were."""
     files = session_files(id)
-    names = (*read_record(out / files.measures)["files"], files.measures)
-    before = {out / name: (out / name).read_bytes() for name in names if (out / name).exists()}
-    there = set((out / files.folder).rglob("*"))
+    every = [out / path for path in (*files.every(), files.measures)]
+    before = {path: path.read_bytes() for path in every if path.exists()}
     try:
         yield
     except BaseException:
-        for path in set((out / files.folder).rglob("*")) - there:  # first, to make room
-            if path.is_file():
-                path.unlink()
+        for path in set(every) - set(before):  # first, to make room
+            path.unlink(missing_ok=True)
         for path, content in before.items():
             if not path.exists() or path.read_bytes() != content:
                 write_bytes(path, content)
@@ -54,10 +69,14 @@ def whole_or_unchanged(out: Path, id: SessionId) -> Iterator[None]:
 
 
 def missing_reports(out: Path, id: SessionId, settings: Settings) -> tuple[Path, ...]:
-    """The report, picture and PDF that the settings ask for and a finished session lacks, relative to ``out``."""
+    """The report, picture and PDF that the settings ask for and a finished session lacks, relative to ``out``.
+
+    One that is there and not in the session's record is of an earlier run, and counts as lacking.
+    """
     files = session_files(id)
     wanted = (files.report, files.thumbnail, *((files.pdf,) if settings.write_pdf else ())) if settings.write_report else ()
-    return tuple(path for path in wanted if not (out / path).exists())
+    there = files_there(out, read_record(out / files.measures)) if wanted else ()
+    return tuple(path for path in wanted if path not in there)
 
 
 def add_reports(source: SessionSource, out: Path, settings: Settings) -> tuple[Path, ...]:
@@ -76,20 +95,21 @@ def add_reports(source: SessionSource, out: Path, settings: Settings) -> tuple[P
     files, missing = session_files(source.id), missing_reports(out, source.id, settings)
     if not missing:
         return ()
+    record = read_record(out / files.measures)
     result = read_session(out, source.id)
     result = replace(result, measurements=measure_again(result))
-    if (out / files.report).exists():
+    if files.report not in missing:
         images = read_images(out / files.report)
     else:
         session = load_session(source, settings.trust_header)
         images = take_images({sequence: image.volume for sequence, image in session.images.items()}, result.prepared)
     for path in missing:
         if path == files.pdf:
-            write_bytes(out / path, render_pdf(result, images))
+            content = render_pdf(result, images)
+        elif path == files.report:
+            content = render_report(result, images, lesions_sha256=hash_file(out / files.lesions)).encode()
         else:
-            render = render_report if path == files.report else render_thumbnail
-            write_bytes(out / path, render(result, images).encode())
-    record = read_record(out / files.measures)
-    record["files"] = sorted({*record["files"], *(path.as_posix() for path in missing)})
-    write_json(out / files.measures, record)
+            content = render_thumbnail(result, images).encode()
+        write_bytes(out / path, content)
+    write_record(out, source.id, record, {*files_there(out, record), *missing})
     return missing

@@ -72,7 +72,11 @@ def read_session(out: Path, id: SessionId) -> SessionResult:
     if not path.exists():
         there = ", ".join(map(str, list_sessions(out))) or "none"
         raise InputError(f"no finished session {id} in {out}", f"one of those that are ({there})", "check the folder and the name")
-    record = read_record(path)
+    return read_recorded(out, id, read_record(path), path)
+
+
+def read_recorded(out: Path, id: SessionId, record: dict[str, Any], path: Path) -> SessionResult:
+    """Read back the session of a record that stands in ``path``; else as :func:`read_session`."""
     try:
         prepared = _read_prepared(out, id, record)
         markers = {marker: _read_marker(out, id, record, prepared, marker) for marker in Marker}
@@ -127,21 +131,22 @@ def _read_marker(out: Path, id: SessionId, record: dict[str, Any], prepared: Pre
     native_mask = read_mask(out / files.image(own, f"label-{marker}_mask"))
     rows = [row for row in _read_table(out / files.lesions) if row["marker"] == str(marker)]
     errors = record["expected_errors"].get(str(marker))
+
+    def chance(path: Path, otherwise: Volume | Mask) -> Volume:
+        """A probability map; where the session has none, that of the mask itself. One of an earlier run may be there."""
+        written = path.as_posix() in record["files"]
+        return read_values(out / path) if written else Volume((otherwise.data > 0).astype(np.float32), otherwise.grid)
+
     return MarkerMap(
         marker=marker,
-        probability=_read_probability(out / files.image(reference, f"label-{marker}_probseg", "1mm"), labels),
+        probability=chance(files.image(reference, f"label-{marker}_probseg", "1mm"), labels),
         labels=LabelMap(labels.data.astype(np.int32), prepared.grid),
         confidence=tuple(float(row["confidence"]) for row in sorted(rows, key=lambda row: int(row["label"]))),
         native_sequence=own,
         native_mask=Mask(native_mask.data, prepared.native[own].grid),
-        native_probability=_read_probability(out / files.image(own, f"label-{marker}_probseg"), native_mask),
+        native_probability=chance(files.image(own, f"label-{marker}_probseg"), native_mask),
         errors=ExpectedErrors(**errors) if errors else None,
     )
-
-
-def _read_probability(path: Path, otherwise: Volume | Mask) -> Volume:
-    """A probability map; where none was written, that of the mask itself."""
-    return read_values(path) if path.exists() else Volume((otherwise.data > 0).astype(np.float32), otherwise.grid)
 
 
 def _on(mask: Mask, other: Volume) -> Mask:

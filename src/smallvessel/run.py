@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Literal
 
 from .config import Settings
-from .derivatives import clear_session, is_finished, raw_root, rebuild_tables, reviewers_of, session_files, start_dataset
+from .dataset import start_dataset
+from .derivatives import clear_session, is_cut_off, is_finished, raw_root, rebuild_tables, reviewers_of, session_files
 from .errors import InputError, SmallvesselError
 from .records import RunSummary, SessionFailure, SessionId, SessionSource
 
@@ -75,6 +76,13 @@ def measure_or_skip(source: SessionSource, out: Path, settings: Settings, force:
     from .pipeline import process_session
 
     start = time.perf_counter()
+    if not force and is_cut_off(out, source.id):
+        cut_off = InputError(
+            f"{source.id}, of which a review was cut off while it was written",
+            "a finished session",
+            f"bring back what was measured at first with smallvessel review revert OUT --session {source.id}, or run --force",
+        )
+        return Outcome(source.id, "failed", time.perf_counter() - start, SessionFailure(source.id, "review", str(cut_off)))
     if not force and (out / session_files(source.id).measures).exists():
         try:
             note = _why_skipped(source, out, settings)
@@ -117,6 +125,7 @@ def run_sessions(
     force: bool = False,
     notify: Callable[[Outcome], None] | None = None,
     process: Process = measure_or_skip,
+    tell: Callable[[str], None] | None = None,
 ) -> RunSummary:
     """Measure sessions in worker processes and rebuild the tables of the output folder.
 
@@ -134,6 +143,8 @@ def run_sessions(
         Is told of each session's outcome as it comes.
     process : callable
         What a worker does with a session.
+    tell : callable, optional
+        Is told in a sentence which sessions of earlier runs are left out of the table, and why.
 
     Returns
     -------
@@ -162,8 +173,8 @@ def run_sessions(
         outcomes[outcome.id] = outcome
         if notify:
             notify(outcome)
-    records = rebuild_tables(out)
-    if settings.write_report:
+    records = rebuild_tables(out, tell)
+    if settings.write_report or (out / "index.html").exists():
         write_index(out, records)
     ordered = [outcomes[source.id] for source in sources]
     return RunSummary(
@@ -179,6 +190,8 @@ class _Worker:
     connection: Connection
     source: SessionSource
     started: float
+    log_before: int | None
+    """When the session's log was last written to, ns, before the worker was given the session."""
 
 
 def _run_workers(
@@ -198,7 +211,7 @@ def _run_workers(
         source = waiting.popleft()
         if worker is None:
             worker = _start_worker(source, threads, out, settings, force, process)
-        busy[worker.connection] = replace(worker, source=source, started=time.perf_counter())
+        busy[worker.connection] = replace(worker, source=source, started=time.perf_counter(), log_before=_log_time(out, source.id))
         with suppress(OSError):  # a worker that died just now is noticed when its answer is read
             worker.connection.send(source)
 
@@ -229,7 +242,7 @@ def _start_worker(source: SessionSource, threads: int, out: Path, settings: Sett
     with _environment(dict.fromkeys(THREAD_VARIABLES, str(threads))):
         child.start()
     there.close()
-    return _Worker(child, here, source, time.perf_counter())
+    return _Worker(child, here, source, time.perf_counter(), None)
 
 
 def _work(connection: Connection, out: Path, settings: Settings, force: bool, process: Process) -> None:
@@ -249,13 +262,19 @@ def _report_death(worker: _Worker, out: Path) -> Outcome:
     worker.process.join()
     code = worker.process.exitcode or 0
     how = f"was killed (signal {-code})" if code < 0 else f"ended with exit code {code}"
-    clear_session(out, worker.source.id)
+    if _log_time(out, worker.source.id) != worker.log_before:  # measuring begins with a log; what was only looked at is left as it is
+        clear_session(out, worker.source.id)
     message = (
         f"Found: the worker process {how} before the session was done. Expected: a result. "
         f"To do: look at {session_files(worker.source.id).log.as_posix()}; if memory ran out, run again with fewer --jobs."
     )
     failure = SessionFailure(worker.source.id, "worker", message)
     return Outcome(worker.source.id, "failed", time.perf_counter() - worker.started, failure)
+
+
+def _log_time(out: Path, id: SessionId) -> int | None:
+    log = out / session_files(id).log
+    return log.stat().st_mtime_ns if log.exists() else None
 
 
 @contextmanager

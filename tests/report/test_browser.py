@@ -256,6 +256,8 @@ def test_a_review_is_saved_and_applied(page: Page, out: Path, tmp_path: Path) ->
     saved = tmp_path / "saved.json"
     assert save_review(page, saved) == f"{ID}_review.json"
     assert "2 of 8 lesions" in page.locator("#saved").inner_text()
+    content = json.loads(saved.read_text(encoding="utf-8"))
+    assert (content["session"], content["digest"], content["earlier_reviews"]) == (str(ID), "d" * 64, [])
     copy = tmp_path / "out"
     shutil.copytree(out, copy)
     apply_reviews(copy, [saved])

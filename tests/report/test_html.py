@@ -14,11 +14,12 @@ from painted import paint_images, paint_result
 from smallvessel.config import Settings
 from smallvessel.markers import MARKERS, Marker, Sequence
 from smallvessel.participants import Traits
-from smallvessel.records import Burden, Check, MarkerMeasures, NotAssessed, Score, SessionResult, Status
+from smallvessel.records import Burden, Check, MarkerMeasures, NotAssessed, Review, Score, SessionResult, Status
 from smallvessel.report import html, write_report
 from smallvessel.report.html import NIIVUE, render_report
 from smallvessel.report.sections import format_ml
 from smallvessel.scales import SCALES, Scale
+from smallvessel.tables import lesions_digest
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)> \"quoted\" & 'single' {{ 7*7 }}"
 VOID = {"meta", "input", "br", "image"}
@@ -83,6 +84,22 @@ def test_everything_found_is_on_the_page() -> None:
     assert "warn above 15 %, fail above 40 %" in page.text
     assert "FLAIR is noisy" in page.text
     assert "T1w: run 2 was taken" in page.text
+
+
+def test_a_review_can_tell_on_what_it_was_made() -> None:
+    review = Review("A. Reader", "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z", "r.json, SHA-256 f00", ())
+    result = replace(paint_result(), reviews=(review,))
+
+    def carried(page: str) -> dict[str, object]:
+        found = re.search(r'id="session">(.*?)</script>', page, re.DOTALL)
+        assert found
+        content: dict[str, object] = json.loads(found[1])
+        return {name: content[name] for name in ("session", "digest", "lesions_sha256", "earlier_reviews")}
+
+    expected = {"session": "sub-01_ses-a", "digest": "d" * 64, "earlier_reviews": ["r.json, SHA-256 f00"]}
+    assert carried(render(result)) == expected | {"lesions_sha256": lesions_digest(result.measurements.lesions)}
+    again = render_report(result, paint_images(result), lesions_sha256="1" * 64)
+    assert carried(again) == expected | {"lesions_sha256": "1" * 64}
 
 
 def test_the_summary_tells_what_is_read_first() -> None:

@@ -45,10 +45,14 @@ def test_two_thousand_sessions_make_a_page_of_a_megabyte_and_inline_no_picture(t
     one = record()
     (tmp_path / "sub-7/ses-a").mkdir(parents=True)
     (tmp_path / "sub-7/ses-a/sub-7_ses-a_thumbnail.svg").touch()
-    rows = rows_of(tmp_path, [{**one, "participant_id": f"sub-{i}"} for i in range(2000)])
+    (tmp_path / "sub-8/ses-a").mkdir(parents=True)
+    (tmp_path / "sub-8/ses-a/sub-8_ses-a_thumbnail.svg").touch()  # of an earlier run, for no record names it
+    files = ["sub-7/ses-a/sub-7_ses-a_thumbnail.svg", "sub-7_ses-a.html"]
+    rows = rows_of(tmp_path, [{**one, "participant_id": f"sub-{i}", "files": files} for i in range(2000)])
     assert len(rows) == 2000
     assert [row for row in rows if "<img" in row] == [rows[7]]
     assert 'src="sub-7/ses-a/sub-7_ses-a_thumbnail.svg" loading="lazy"' in rows[7]
+    assert "<a " not in rows[7]  # its report was moved away
     assert (tmp_path / "index.html").stat().st_size < 2e6
     assert "data:image" not in "".join(rows)
 

@@ -43,9 +43,22 @@ def write_report(result: SessionResult, images: Mapping[Sequence, GreyImage], pa
     write_text(path, render_report(result, images))
 
 
-def render_report(result: SessionResult, images: Mapping[Sequence, GreyImage], printed: bool = False) -> str:
-    """The report as HTML; ``printed`` without the viewer, its scripts and its images."""
-    content = _page(result, images)
+def render_report(
+    result: SessionResult, images: Mapping[Sequence, GreyImage], printed: bool = False, lesions_sha256: str | None = None
+) -> str:
+    """The report as HTML.
+
+    Parameters
+    ----------
+    result : SessionResult
+    images : mapping of Sequence to GreyImage
+    printed : bool
+        Without the viewer, its scripts and its images.
+    lesions_sha256 : str, optional
+        Of the table of lesions on disk, where the result was read back and measured again: on an oblique grid the last digits may
+        differ, and a review would not fit. By default that of the result's own lesions.
+    """
+    content = _page(result, images, lesions_sha256)
     if printed:
         return render_page("report.html", (), {**content, "printed": True, "images": [], "masks": []})
     return render_page("report.html", ("niivue", "tables.js", "viewer.js", "review.js"), {**content, "printed": False})
@@ -96,7 +109,7 @@ def _sha256(text: str) -> str:
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
 
 
-def _page(result: SessionResult, images: Mapping[Sequence, GreyImage]) -> dict[str, Any]:
+def _page(result: SessionResult, images: Mapping[Sequence, GreyImage], lesions_sha256: str | None) -> dict[str, Any]:
     prepared, measurements, provenance = result.prepared, result.measurements, result.provenance
     canvases = {sequence: figures.prepare_canvas(image, prepared) for sequence, image in images.items()}
     landmarks = figures.find_landmarks(prepared)
@@ -126,7 +139,7 @@ def _page(result: SessionResult, images: Mapping[Sequence, GreyImage]) -> dict[s
         "z_rows": _z_rows(measurements.burden),
         "z_reference": measurements.burden.reference if isinstance(measurements.burden, Burden) else "",
         "map": figures.map_pictures(prepared, maps, measurements.lesions) if maps else [],
-        "viewer": plain_json(_viewer(result, images, sections)),
+        "viewer": plain_json(_viewer(result, images, sections, lesions_sha256)),
         "images": [(str(sequence), encode_image(image)) for sequence, image in images.items()],
         "masks": [(str(marker), encode_labels(found.labels)) for marker, found in maps.items()],
         "anatomy": [(str(sequence), figures.anatomy_pictures(canvas, landmarks)) for sequence, canvas in canvases.items()],
@@ -166,12 +179,16 @@ def _periventricular_rule(settings: Mapping[str, object]) -> str:
     return str(measure.get("periventricular_rule", "")) if isinstance(measure, Mapping) else ""
 
 
-def _viewer(result: SessionResult, images: Mapping[Sequence, GreyImage], sections: list[MarkerSection]) -> dict[str, Any]:
-    """What the viewer's script reads."""
+def _viewer(
+    result: SessionResult, images: Mapping[Sequence, GreyImage], sections: list[MarkerSection], lesions_sha256: str | None
+) -> dict[str, Any]:
+    """What the page's scripts read; by the first four a saved review tells on what it was made."""
     lesions = result.measurements.lesions
     return {
         "session": str(result.id),
-        "lesions_sha256": lesions_digest(lesions),
+        "digest": result.provenance.digest,
+        "lesions_sha256": lesions_sha256 or lesions_digest(lesions),
+        "earlier_reviews": [review.source for review in result.reviews],
         "reference": str(result.prepared.reference),
         "images": [{"name": str(image.sequence), "black": image.black, "white": image.white} for image in images.values()],
         "markers": [

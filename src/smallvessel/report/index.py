@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..derivatives import session_files, write_text
+from ..derivatives import files_there, session_files, write_text
 from ..markers import MARKERS, Marker
 from ..provenance import FAILURE
 from ..records import SessionId
@@ -100,12 +100,12 @@ def _row(out: Path, record: Mapping[str, Any]) -> Row:
     session = record["session_id"]
     id = SessionId(record["participant_id"].removeprefix("sub-"), session.removeprefix("ses-") if session else None)
     files, markers, scores = session_files(id), record["markers"], record["scores"]
-    wmh = markers[Marker.WMH].get("volume_ml")
+    there, wmh = files_there(out, record), markers[Marker.WMH].get("volume_ml")
     z = record["z"].get("volume", {}).get("total", NONE)
     return Row(
         name=str(id),
-        report=files.report.as_posix() if (out / files.report).exists() else "",
-        thumbnail=files.thumbnail.as_posix() if (out / files.thumbnail).exists() else "",
+        report=files.report.as_posix() if files.report in there else "",
+        thumbnail=files.thumbnail.as_posix() if files.thumbnail in there else "",
         status=record["qc"]["status"],
         concerns=" ".join(check["message"] for check in record["qc"]["checks"] if check["status"] != "pass"),
         wmh_ml=NONE if wmh is None else format_ml(wmh),

@@ -1,6 +1,11 @@
 // A review: what a person says about each lesion, saved as a small JSON for `smallvessel review apply`.
 "use strict";
 
+// What the review is about: it is refused when the session is another by the time that it is applied.
+const MADE_ON = {
+  session: session.session, digest: session.digest, lesions_sha256: session.lesions_sha256, earlier_reviews: session.earlier_reviews,
+};
+
 function readReview() {
   const decisions = [];
   for (const row of document.querySelectorAll(".lesion")) {
@@ -16,8 +21,7 @@ function readReview() {
   }
   return {
     format: "smallvessel review 1",
-    session: session.session,
-    lesions_sha256: session.lesions_sha256,
+    ...MADE_ON,
     reviewer: document.getElementById("reviewer").value.trim(),
     saved_at: new Date().toISOString(),
     note: document.getElementById("remark").value.trim(),
@@ -47,7 +51,7 @@ function markRow(row) {
 }
 
 // What was said so far is kept in the browser, so that closing the page does not lose it; some browsers allow none for a page from a file.
-const DRAFT = `smallvessel review ${session.session} ${session.lesions_sha256}`;
+const DRAFT = `smallvessel review ${JSON.stringify(MADE_ON)}`;
 let unsaved = false;
 
 function keepDraft() {
