@@ -1,4 +1,4 @@
-"""Age and sex from a BIDS ``participants.tsv``, for reference cohorts that are adjusted for them."""
+"""Age and sex from a BIDS ``participants.tsv``, for reference cohorts that are adjusted for them; and how tables of text are read."""
 
 from __future__ import annotations
 
@@ -38,22 +38,14 @@ def read_participants(path: Path) -> dict[str, Traits]:
         When the file cannot be read, has no ``participant_id``, a cell is neither a value nor n/a, or two rows of a participant
         differ in age or sex: which of them holds is not ours to choose.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, delimiter="," if path.suffix == ".csv" else "\t")
-            rows = [(reader.line_num, row) for row in reader]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}, which cannot be read ({type(error).__name__})", "a participants.tsv", "check the path") from None
+    (_, header), *rows = read_lines(path, "a participants.tsv") or [(1, [])]
+    columns = [name.strip().lower() for name in header]
+    if rows and "participant_id" not in columns:
+        raise InputError(f"{path} without the column participant_id", "a BIDS participants.tsv", "add that column")
     found: dict[str, Traits] = {}
     lines: dict[str, int] = {}
     for line, row in rows:
-        cells = {
-            str(name).strip().lower(): (value or "").strip()
-            for name, value in row.items()
-            if name is not None and not isinstance(value, list)
-        }
-        if "participant_id" not in cells:
-            raise InputError(f"{path} without the column participant_id", "a BIDS participants.tsv", "add that column")
+        cells = dict.fromkeys(columns, "") | dict(zip(columns, map(str.strip, row), strict=False))
         label = cells["participant_id"].removeprefix("sub-")
         traits = read_traits(path, line, cells)
         if found.setdefault(label, traits) != traits:
@@ -64,6 +56,48 @@ def read_participants(path: Path) -> dict[str, Traits]:
             )
         lines.setdefault(label, line)
     return found
+
+
+def read_lines(path: Path, expected: str) -> list[tuple[int, list[str]]]:
+    """The lines of a table that are not empty, each with its number and its cells.
+
+    Commas separate in ``.csv``, where quotes may hold a cell together; tabs in everything else, where a quote is a letter like any other,
+    as in BIDS: one that is never closed would eat the rows after it.
+
+    Raises
+    ------
+    InputError
+        When the file cannot be read, is no UTF-8 text, or a quote in a ``.csv`` is not closed in its line.
+    """
+    with_commas = path.suffix.lower() == ".csv"
+    lines: list[tuple[int, list[str]]] = []
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file, strict=True) if with_commas else csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+            before = 0
+            for row in reader:
+                if reader.line_num > before + 1:
+                    raise InputError(
+                        f"a cell that goes on from line {before + 1} to line {reader.line_num} of {path}",
+                        "each row in one line",
+                        "close its quote, or take the line break out",
+                    )
+                before = reader.line_num
+                lines += [(before, row)] if row else []
+    except csv.Error as error:
+        raise InputError(f"line {reader.line_num} of {path}, which cannot be read ({error})", expected, "look at its quotes") from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise InputError(f"a table {path} that cannot be read ({reason})", expected, "check the path and that it is UTF-8 text") from None
+    return lines
+
+
+def to_number(text: str) -> float:
+    """The number that a cell holds, NaN where it holds none; ``1_2`` and digits of other scripts are none, though Python reads them."""
+    try:
+        return float(text) if text.isascii() and "_" not in text else math.nan
+    except ValueError:
+        return math.nan
 
 
 def read_traits(path: Path, line: int, row: Mapping[str, str]) -> Traits:
@@ -81,10 +115,7 @@ def read_traits(path: Path, line: int, row: Mapping[str, str]) -> Traits:
 def _age(path: Path, line: int, text: str) -> float | None:
     if text.lower() in MISSING:
         return None
-    try:
-        age = float(text.rstrip("+"))  # 89+ stands for everyone older, for privacy
-    except ValueError:
-        age = math.nan
+    age = to_number(text.rstrip("+"))  # 89+ stands for everyone older, for privacy
     if not AGES[0] <= age <= AGES[1]:
         raise InputError(f"age = {text!r} in line {line} of {path}", f"years from {AGES[0]:g} to {AGES[1]:g}, or n/a", "correct that cell")
     return age

@@ -119,6 +119,41 @@ def test_z_scores_are_adjusted_for_age_where_only_age_is_known(tmp_path: Path) -
     assert "sex" not in section.methods[0]
 
 
+def test_methods_say_sex_only_where_it_was_adjusted_for(tmp_path: Path) -> None:
+    measures, visual, participants = make_cohort_tables(tmp_path, 30)
+    everyone = participants.read_text()
+    participants.write_text(everyone.replace("\tF\t", "\tM\t"))
+    (methods,) = relate_burden(read_cohort(measures, visual, (participants, "site"))).methods
+    assert "adjusted for age," in methods
+    assert "sex" not in methods
+    of_a = [line.replace("\tF\tA", "\tM\tA") for line in everyone.splitlines()]
+    participants.write_text("\n".join(of_a) + "\n")
+    (methods,) = relate_burden(read_cohort(measures, visual, (participants, "site"))).methods
+    assert "adjusted for age and sex (sex in 10 of 15 rows, where it varies)" in methods
+    rows = [line.split("\t") for line in participants.read_text().splitlines()]
+    participants.write_text("\n".join("\t".join([line[0], *(["70", "M"] if at else line[1:3]), line[3]]) for at, line in enumerate(rows)))
+    section = relate_burden(read_cohort(measures, visual, (participants, "")))
+    assert "adjusted" not in section.methods[0]
+    assert "neither age nor sex is known to vary" in to_separated(section.tables[0], "\t")
+
+
+def test_the_reference_of_the_tables_own_z_and_totals_of_fewer_markers_are_named(tmp_path: Path) -> None:
+    measures, visual, _ = make_cohort_tables(tmp_path, 20)
+    header, *lines = measures.read_text().splitlines()
+    made = ["WMH+lacune+EPVS"] * 3 + ["WMH+lacune+EPVS+CMB"] * 17
+    measures.write_text(
+        "\n".join([f"{header}\tmarkers_in_z_total\treference_cohort", *(f"{line}\t{m}\tours" for line, m in zip(lines, made, strict=True))])
+    )
+    section = relate_burden(read_cohort(measures, visual))
+    said = "3 totals from volumes are made of fewer than 4 markers"
+    assert f"Z scores against the reference ours ({said})" in section.methods[0]
+    assert "against the reference ours;" in section.text[0]
+    assert f"{said}." in section.text
+    norms = {marker: Norm(1.0, 0.5, 30) for marker in Marker}
+    anew = read_cohort(measures, visual, reference=Reference("anew", "log1p", "mean", norms, norms))
+    assert "fewer" not in " ".join(relate_burden(anew).methods)
+
+
 def test_the_page_is_one_file_without_scripts_and_escapes_its_title(bundle: tuple[Path, Path]) -> None:
     page = (bundle[1] / "cohort.html").read_text(encoding="utf-8")
     assert "Sixty &lt;made up&gt;" in page
@@ -439,6 +474,14 @@ def test_only_p_values_count_in_the_correction() -> None:
     assert describe_holm(columns, rows) == "by Holm's method, each column over its p values: 2 of p"
     assert [row[1] for row in with_holm(columns, rows)][:2] == [0.02, 0.04]
     assert describe_holm(columns, rows[2:]) == ""
+
+
+@pytest.mark.parametrize("name", ["[A]", "*B"])
+def test_a_row_that_begins_as_an_option_is_none_in_latex(name: str) -> None:
+    table = ResultTable("small", "t", (Column("group", name), Column("n", "n")), ((name, 3),))
+    latex = to_latex(table)
+    assert f"\n{{}}{name} & n" in latex
+    assert f"\n{{}}{name} & 3" in latex
 
 
 def test_a_table_in_every_form() -> None:

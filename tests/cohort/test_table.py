@@ -11,7 +11,8 @@ import pytest
 from cohorts import Row, make_cohort_tables, write_table
 from smallvessel.cohort.grades import derive_grades
 from smallvessel.cohort.sample import describe_sample
-from smallvessel.cohort.table import LeftOut, read_cohort, read_sheet
+from smallvessel.cohort.sheet import read_sheet
+from smallvessel.cohort.table import LeftOut, read_cohort
 from smallvessel.errors import InputError
 from smallvessel.markers import MARKERS, Marker
 from smallvessel.measure.burden import score_burden
@@ -38,6 +39,7 @@ def test_columns_are_numbers_and_n_a_stays_missing(tmp_path: Path) -> None:
         ("participant_id\twmh_volume_ml\nsub-1\t-1\n", "wmh_volume_ml = '-1' in line 2"),
         ("participant_id\twmh_volume_ml\tfazekas_deep\nsub-1\t1\t7\n", "fazekas_deep = '7' in line 2 .*from 0 to 3"),
         ("participant_id\twmh_volume_ml\twmh_count\nsub-1\t1\t2.5\n", "wmh_count = '2.5' in line 2 .*a whole number"),
+        ("participant_id\twmh_volume_ml\nsub-1\t1_2\n", "wmh_volume_ml = '1_2' in line 2"),
         ("participant_id\twmh_volume_ml\nsub-1\tinf\n", "wmh_volume_ml = 'inf' in line 2"),
         ("participant_id\twmh_volume_ml\nsub-1\t1\nsub-1\t2\n", "sub-1 in lines 2 and 3"),
         ("participant_id\twmh_volume_ml\nsub-1\t1\t2\n", "3 cells in line 2"),
@@ -75,6 +77,37 @@ def test_one_session_per_participant_and_no_failed_quality(tmp_path: Path) -> No
         "sub-03": "it was not measured",
     }
     assert [str(id) for id in read_cohort(table, keep_failed_qc=True).ids] == ["sub-01_ses-a", "sub-02"]
+
+
+def test_a_stray_quote_costs_no_row(tmp_path: Path) -> None:
+    rows = [row(f"{at:02d}", comment='"moved' if at == 3 else 'of 5 mm"' if at == 7 else "n/a") for at in range(10)]
+    table = write_table(tmp_path / "measures.tsv", rows)
+    assert len(read_cohort(table).ids) == 10
+    assert list(read_sheet(table, "a table").lines.values()) == list(range(2, 12))
+
+
+def test_the_first_session_is_that_of_the_smallest_number(tmp_path: Path) -> None:
+    table = write_table(tmp_path / "measures.tsv", [row("01", f"ses-{name}") for name in ("10", "2", "3")])
+    assert [str(id) for id in read_cohort(table).ids] == ["sub-01_ses-2"]
+    table = write_table(tmp_path / "measures.tsv", [row("01", name) for name in ("ses-m12", "ses-m6", "n/a")])
+    assert [str(id) for id in read_cohort(table).ids] == ["sub-01"]
+
+
+def test_a_group_named_as_the_whole_cohort_is_refused(tmp_path: Path) -> None:
+    table = write_table(tmp_path / "measures.tsv", [row("01"), row("02")])
+    people: list[Row] = [{"participant_id": f"sub-0{at}", "site": site} for at, site in ((1, "all"), (2, "B"))]
+    with pytest.raises(InputError, match=r"a site named all in .*rename that group"):
+        read_cohort(table, groups=(write_table(tmp_path / "participants.tsv", people), "site"))
+
+
+def test_z_scores_of_two_reference_cohorts_are_refused(tmp_path: Path) -> None:
+    rows = [row(f"0{at}", z_total=0.5, reference_cohort=name) for at, name in ((1, "ours"), (2, "theirs"), (3, "n/a"))]
+    table = write_table(tmp_path / "measures.tsv", rows)
+    with pytest.raises(InputError, match=r"2 reference cohorts in .*: ours \(line 2\) and theirs \(line 3\).*--reference"):
+        read_cohort(table)
+    norms = {marker: Norm(1.0, 0.5, 30) for marker in Marker}
+    assert read_cohort(table, reference=Reference("anew", "log1p", "mean", norms, norms)).z_reference == "anew"
+    assert read_cohort(write_table(tmp_path / "measures.tsv", [rows[0], rows[2]])).z_reference == "ours"
 
 
 def test_visual_grades_are_matched_and_strangers_told(tmp_path: Path) -> None:

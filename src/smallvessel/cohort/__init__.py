@@ -19,8 +19,9 @@ from .burden import relate_burden
 from .results import ResultTable, Section
 from .sample import describe_sample
 from .segmentation import TITLE, compare_with_manual, comparison_rows, describe_segmentation
+from .sheet import Numbers
 from .statistics import require_statistics
-from .table import FAILED_QC, Cohort, LeftOut, Numbers, read_cohort
+from .table import FAILED_QC, Cohort, LeftOut, read_cohort
 from .visual import compare_grades
 
 __all__ = ["CohortInputs", "make_cohort"]

@@ -14,8 +14,9 @@ from ..markers import MARKERS, Marker
 from ..records import NotAssessed
 from . import plots
 from .results import Cell, Column, Figure, ResultTable, Section, describe_holm, name_computed, with_holm
+from .sheet import Numbers
 from .statistics import VOLUME_OFFSET_ML, BlandAltman, bland_altman, correlation_p, spearman_p
-from .table import Cohort, Numbers
+from .table import Cohort
 
 TITLE = "Agreement of volumes and counts"
 KINDS = {"volume_ml": "volume, mL", "count": "count"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +16,15 @@ from ..tables import Z_PREFIX
 from . import plots
 from .grades import BURDEN
 from .results import Cell, Column, Figure, ResultTable, Section, describe_holm, name_computed, with_holm
+from .sheet import Numbers
 from .statistics import Association, partial_spearman, regress, spearman_p
-from .table import Cohort, Numbers
+from .table import Cohort
 
 TITLE = "Z score against the total burden"
 NO_Z = "There are no Z scores: make a reference of one's own controls with smallvessel reference fit, then give it with --reference."
 PARTS = {"total": "all four markers", **{info.column: str(marker) for marker, info in MARKERS.items()}}
 NO_TRAITS = NotAssessed("age and sex are not known; give a participants.tsv with --groups")
+SAME_TRAITS = NotAssessed("neither age nor sex is known to vary")
 COLUMNS = (
     Column("z", "z of"),
     Column("kind", "from"),
@@ -58,25 +61,27 @@ def relate_burden(cohort: Cohort) -> Section:
         return Section(TITLE, missing=(NO_Z,))
     if burden is None or np.isnan(burden).all():
         return Section(TITLE, missing=(f"No session has a total burden score: give the column {BURDEN} with --visual, or all its parts.",))
-    rows = [
-        (PARTS[part], kind, group, *_association_cells(z, burden, cohort, members))
+    found = [
+        (PARTS[part], kind, group, _associate(z, burden, cohort, members))
         for (part, kind), z in scores.items()
         for group, members in cohort.parts()
     ]
-    traits = " and ".join(_known_traits(cohort))
+    rows = [(*named, *cells) for *named, (cells, _) in found]
+    adjusted_for = [adjusted for *_, (_, adjusted) in found if adjusted]
+    traits = _name_traits(adjusted_for)
     phrases = {key: phrase.format(traits=traits) for key, phrase in PHRASES.items()}
     computed, corrected = name_computed(COLUMNS, rows, phrases), describe_holm(COLUMNS, rows)
     whose = "rated" if cohort.visual else "computed by smallvessel from the same masks"
-    against = f"the reference {cohort.reference.name}" if cohort.reference else "the reference with which the sessions were measured"
+    against = f"the reference {cohort.z_reference}" if cohort.z_reference else "the reference with which the sessions were measured"
     circular = () if cohort.visual else (f"The total burden score is {whose}, so that it is not independent of the z scores.",)
     notes = (
         "z per point: slope of z on the score by least squares with HC3 errors."
-        + (f" Adjusted: for {traits}, on the sessions of which that is known; what does not vary is left out." if traits else "")
+        + (f" Adjusted: for {traits}, on the sessions of which that is known." if traits else "")
         + (f" p values are corrected {corrected}." if corrected else ""),
     )
     return Section(
         TITLE,
-        (f"Z scores against {against}; {SCALES[Scale.SVD_TOTAL].name.lower()} score, {whose}.", *circular),
+        (f"Z scores against {against}; {SCALES[Scale.SVD_TOTAL].name.lower()} score, {whose}.", *_fewer_markers(cohort), *circular),
         (ResultTable("burden", "Z scores against the total burden score", COLUMNS, with_holm(COLUMNS, rows), notes),),
         (
             Figure(
@@ -95,22 +100,35 @@ def relate_burden(cohort: Cohort) -> Section:
 
 
 def _rule(cohort: Cohort) -> str:
-    """How the z scores were made, and of which networks' measurements; empty for those that the table had."""
-    reference = cohort.reference
-    if reference is None:
-        return ""
-    adjusted = ", adjusted for age and sex" if reference.adjustment else ""
-    z_total = cohort.measured["z_total"]
-    fewer = int(
-        np.count_nonzero(~np.isnan(z_total) & np.isnan([cohort.measured[f"z_{info.column}"] for info in MARKERS.values()]).any(axis=0))
-    )
-    assessed = f", in {fewer} sessions over the markers that were assessed" if fewer else ""
-    named = ", ".join(f"{name} {model}" for name, model in reference.models.items())
-    networks = f"; the reference was measured by {named}" if named else ""
-    return (
-        f" ({reference.transform} of mL per litre of intracranial volume, or of counts{adjusted}; all markers together: the "
-        f"{reference.total} of their z{assessed}{networks})"
-    )
+    """How the z scores were made, and of which networks' measurements, as far as that is known."""
+    said = []
+    if reference := cohort.reference:
+        adjusted = ", adjusted for age and sex" if reference.adjustment else ""
+        said = [f"{reference.transform} of mL per litre of intracranial volume, or of counts{adjusted}"]
+        said += [f"all markers together: the {reference.total} of their z"]
+        named = ", ".join(f"{name} {model}" for name, model in reference.models.items())
+        said += [f"the reference was measured by {named}"] if named else []
+    said += [sentence.removesuffix(".") for sentence in _fewer_markers(cohort)]
+    return f" ({'; '.join(said)})" if said else ""
+
+
+def _fewer_markers(cohort: Cohort) -> tuple[str, ...]:
+    """How many total z scores are made of fewer markers than all; empty where none is known to be."""
+    counts = {}
+    for kind, prefix in Z_PREFIX.items():
+        total, n_markers = (of.get(key) for of, key in ((cohort.measured, f"{prefix}total"), (cohort.z_markers, kind)))
+        if total is not None and n_markers is not None:
+            counts[kind] = int(np.count_nonzero(~np.isnan(total) & (n_markers < len(MARKERS))))
+    fewer = " and ".join(f"{n} totals from {kind}s" for kind, n in counts.items() if n)
+    return (f"{fewer} are made of fewer than {len(MARKERS)} markers.",) if fewer else ()
+
+
+def _name_traits(adjusted_for: Sequence[Sequence[str]]) -> str:
+    """For what it was adjusted in how many rows of the table, such as "age and sex (sex in 3 of 4 rows)"."""
+    names = [name for name in ("age", "sex") if any(name in one for one in adjusted_for)]
+    counts = {name: sum(name in one for one in adjusted_for) for name in names}
+    partly = [f"{name} in {n} of {len(adjusted_for)} rows, where it varies" for name, n in counts.items() if n < len(adjusted_for)]
+    return " and ".join(names) + (f" ({'; '.join(partly)})" if partly else "")
 
 
 def _known_traits(cohort: Cohort) -> dict[str, Numbers]:
@@ -118,22 +136,25 @@ def _known_traits(cohort: Cohort) -> dict[str, Numbers]:
     return {name: values for name, values in (("age", cohort.age), ("sex", cohort.male)) if not np.isnan(values).all()}
 
 
-def _association_cells(z: Numbers, burden: Numbers, cohort: Cohort, members: NDArray[np.bool_]) -> tuple[Cell, ...]:
-    """As ``COLUMNS`` from the fourth on; the corrected p values are filled in later and stand in as the others."""
+def _associate(z: Numbers, burden: Numbers, cohort: Cohort, members: NDArray[np.bool_]) -> tuple[tuple[Cell, ...], tuple[str, ...]]:
+    """Cells as ``COLUMNS`` from the fourth on, and for what they were adjusted.
+
+    The corrected p values are filled in later and stand in as the others.
+    """
     known = members & ~np.isnan(z) & ~np.isnan(burden)
     rho = spearman(z[known], burden[known])
     p = spearman_p(z[known], burden[known])
     traits = _known_traits(cohort)
     with_traits = known & ~np.isnan([*traits.values()]).any(axis=0) if traits else np.zeros_like(known)
-    covariates = [values[with_traits] for values in traits.values() if with_traits.any() and np.ptp(values[with_traits]) > 0]
-    adjusted: Association | NotAssessed = NO_TRAITS
-    slope_adjusted: Association | NotAssessed = NO_TRAITS
-    if with_traits.any():
-        adjusted = partial_spearman(z[with_traits], burden[with_traits], covariates)
-        slope_adjusted = regress(z[with_traits], burden[with_traits], covariates)
+    covariates = {name: values[with_traits] for name, values in traits.items() if with_traits.any() and np.ptp(values[with_traits]) > 0}
+    adjusted: Association | NotAssessed = SAME_TRAITS if with_traits.any() else NO_TRAITS
+    slope_adjusted = adjusted
+    if covariates:
+        adjusted = partial_spearman(z[with_traits], burden[with_traits], list(covariates.values()))
+        slope_adjusted = regress(z[with_traits], burden[with_traits], list(covariates.values()))
     slope = regress(z[known], burden[known])
     of_adjusted = adjusted if isinstance(adjusted, NotAssessed) else adjusted.p
-    return (
+    cells = (
         int(known.sum()),
         rho,
         p,
@@ -145,3 +166,5 @@ def _association_cells(z: Numbers, burden: Numbers, cohort: Cohort, members: NDA
         slope if isinstance(slope, NotAssessed) else slope.estimate,
         slope_adjusted if isinstance(slope_adjusted, NotAssessed) else slope_adjusted.estimate,
     )
+    done = not (isinstance(adjusted, NotAssessed) and isinstance(slope_adjusted, NotAssessed))
+    return cells, tuple(covariates) if done else ()

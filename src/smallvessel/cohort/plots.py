@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from .agreement import Pair
-    from .table import Cohort, Numbers
+    from .sheet import Numbers
+    from .table import Cohort
     from .visual import Graded
 
 DPI = 150

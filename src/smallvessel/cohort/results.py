@@ -191,7 +191,7 @@ def to_latex(table: ResultTable) -> str:
     """The table for LaTeX with booktabs: in a ``table`` environment, or across pages when it is long."""
     layout = "".join("l" if is_text else "r" for is_text in text_columns(table))
     lines = [[column.heading for column in table.columns], *printed_rows(table)]
-    head, *body = [" & ".join(map(_escape, line)) + r" \\" for line in lines]
+    head, *body = [_latex_row(line) for line in lines]
     notes = [rf"\par\smallskip\footnotesize {_escape(' '.join([*table.notes, *reasons(table)]))}"] if table.notes or reasons(table) else []
     title = rf"\caption{{{_escape(table.title)}}}"
     if len(body) > LONGEST_ON_ONE_PAGE:
@@ -231,6 +231,12 @@ def to_latex(table: ResultTable) -> str:
             "",
         ]
     )
+
+
+def _latex_row(cells: Sequence[str]) -> str:
+    """A row; one that begins with a bracket or a star would be taken for an option of the row before it."""
+    row = " & ".join(map(_escape, cells)) + r" \\"
+    return "{}" + row if row.startswith(("[", "*")) else row
 
 
 def text_columns(table: ResultTable) -> list[bool]:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from ..markers import MARKERS
 from ..records import NotAssessed
 from .results import Cell, Column, ResultTable, Section
-from .table import Cohort, Numbers
+from .sheet import Numbers
+from .table import Cohort
 
 NO_TRAITS = NotAssessed("not known of any session; give a participants.tsv with --groups")
 

@@ -32,8 +32,9 @@ from ..records import NotAssessed, SessionId
 from ..volume import read_mask
 from . import plots
 from .results import Cell, Column, Figure, ResultTable, Section
+from .sheet import Numbers
 from .statistics import NO_INTERVAL, describe
-from .table import Cohort, Numbers
+from .table import Cohort
 
 TITLE = "Segmentation against manual masks"
 MARKER_OF = {str(marker).lower(): marker for marker in Marker}

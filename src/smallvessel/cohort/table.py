@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -19,35 +18,16 @@ from ..records import NotAssessed, SessionId
 from ..reference import PER_LITRE, Reference, total_z, z_score
 from ..tables import QC_LEVELS, Z_PREFIX
 from .grades import GRADES, derive_grades
+from .sheet import KEYS, Numbers, Sheet, read_numbers, read_sheet
 
-Numbers = NDArray[np.float64]
-"""One number per session, shape (n,); NaN where it is n/a."""
-
-KEYS = ("participant_id", "session_id")
+ALL = "all"
+"""Name of the whole cohort in the tables, beside those of its groups."""
 FAILED_QC = "a quality check failed"
 SOURCES = ("site", "scanner", "manufacturer", "manufacturers_model_name", "magnetic_field_strength")
 """Columns of a participants' table that tell where an image comes from, in any case."""
 NOT_MEASURED = NotAssessed("n/a in the table")
 RATED = tuple(f"{info.column}_{kind}" for info in MARKERS.values() for kind in ("volume_ml", "count"))
 """Columns of a visual table that hold volumes and counts and not grades."""
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """A table of text whose rows all have as many cells as its header. ``rows`` are by session; ``lines`` say where each stands."""
-
-    path: Path
-    columns: tuple[str, ...]
-    rows: Mapping[SessionId, Mapping[str, str]]
-    lines: Mapping[SessionId, int]
-
-    @cached_property
-    def of_subject(self) -> Mapping[str, tuple[SessionId, ...]]:
-        """The sessions of each participant."""
-        found: dict[str, tuple[SessionId, ...]] = {}
-        for id in self.rows:
-            found[id.subject] = (*found.get(id.subject, ()), id)
-        return found
 
 
 @dataclass(frozen=True)
@@ -84,6 +64,10 @@ class Cohort:
     qc : tuple of str
     reference : Reference or None
         Reference cohort of the z scores; None when they are the table's own.
+    z_reference : str
+        Its name, or that which the table has; empty where it has none.
+    z_markers : mapping of str to ndarray, shape (n,)
+        Of how many markers each total z from volumes or counts is made; NaN where that is not known.
     versions : tuple of str
         Of smallvessel, that measured the sessions.
     networks : tuple of str
@@ -105,6 +89,8 @@ class Cohort:
     sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     qc: tuple[str, ...] = ()
     reference: Reference | None = None
+    z_reference: str = ""
+    z_markers: Mapping[str, Numbers] = field(default_factory=dict)
     versions: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
@@ -114,7 +100,7 @@ class Cohort:
         """The whole cohort and, when there are at least two groups, each by name with its members, shape (n,)."""
         names = sorted({group for group in self.groups if group})
         own = np.array(self.groups, dtype=object)
-        return [("all", np.ones(len(self.ids), bool)), *((name, own == name) for name in names if len(names) > 1)]
+        return [(ALL, np.ones(len(self.ids), bool)), *((name, own == name) for name in names if len(names) > 1)]
 
 
 def read_cohort(
@@ -160,8 +146,9 @@ def read_cohort(
         raise InputError(
             f"{table} without any of the columns {', '.join(missing)}", "a measures.tsv as smallvessel run writes it", "give that file"
         )
+    z_reference = reference.name if reference else _reference_of(sheet, ids)
     measured = {
-        name: _numbers(
+        name: read_numbers(
             sheet,
             name,
             ids,
@@ -173,8 +160,14 @@ def read_cohort(
     }
     traits, group_of, sources, notes = _read_groups(groups, ids)
     rated, grades, of_visual = _read_visual(visual, ids)
+    z_markers = {kind: _count_markers(sheet, f"markers_in_{prefix}total", ids) for kind, prefix in Z_PREFIX.items()}
     if reference is not None:
-        measured |= _z_scores(measured, reference, traits, z_over_assessed)
+        scores = _z_scores(measured, reference, traits, z_over_assessed)
+        measured |= scores
+        z_markers = {
+            kind: np.sum([~np.isnan(scores[f"{prefix}{info.column}"]) for info in MARKERS.values()], axis=0, dtype=float)
+            for kind, prefix in Z_PREFIX.items()
+        }
     own_grades = {name: measured[name] for name in GRADES if name in measured}
     own_counts = {name: measured[name] for name in RATED if name in measured}
     return Cohort(
@@ -190,6 +183,8 @@ def read_cohort(
         sources=sources,
         qc=tuple(sheet.rows[id].get("qc_status", "n/a") for id in ids),
         reference=reference,
+        z_reference=z_reference,
+        z_markers=z_markers,
         versions=tuple(sorted({sheet.rows[id].get("software_version", "n/a") for id in ids})),
         networks=tuple(sorted({sheet.rows[id].get("networks", "n/a") for id in ids})),
         left_out=(*left_out, *failed),
@@ -197,78 +192,33 @@ def read_cohort(
     )
 
 
-def read_sheet(path: Path, expected: str) -> Sheet:
-    """Read a table by session; commas separate in ``.csv``, tabs in everything else.
-
-    Raises
-    ------
-    InputError
-        When it cannot be read, a row has another number of cells than the header, a column or a session occurs twice, or
-        there is no row.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = [
-                (number, row) for number, row in enumerate(csv.reader(file, delimiter="," if path.suffix == ".csv" else "\t"), 1) if row
-            ]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or type(error).__name__
-        raise InputError(f"a table {path} that cannot be read ({reason})", expected, "check the path and that it is UTF-8 text") from None
-    if len(lines) < 2:
-        raise InputError(f"{path} with {len(lines)} lines", f"{expected}, with a header and a row per session", "give that file")
-    columns = tuple(cell.strip() for cell in lines[0][1])
-    twice = sorted({name for name in columns if columns.count(name) > 1})
-    if twice or KEYS[0] not in columns:
-        found = f"the column {twice[0]!r} twice" if twice else f"no column {KEYS[0]}"
-        raise InputError(f"{found} in {path}", f"{expected}, each column once", "correct the header")
-    rows: dict[SessionId, Mapping[str, str]] = {}
-    places: dict[SessionId, int] = {}
-    for number, cells in lines[1:]:
-        if len(cells) != len(columns):
-            raise InputError(f"{len(cells)} cells in line {number} of {path}", f"{len(columns)}, as in its header", "correct that line")
-        row = dict(zip(columns, (cell.strip() for cell in cells), strict=True))
-        id = _session_id(path, number, row)
-        if id in rows:
-            raise InputError(f"{id} in lines {places[id]} and {number} of {path}", "each session once", "remove one of them")
-        rows[id], places[id] = row, number
-    return Sheet(path, columns, rows, places)
+def _reference_of(sheet: Sheet, ids: Iterable[SessionId]) -> str:
+    """The reference cohort of the table's own z scores; empty where the table does not say."""
+    lines: dict[str, int] = {}
+    for id in ids:
+        if (name := sheet.rows[id].get("reference_cohort", "")).lower() not in MISSING:
+            lines.setdefault(name, sheet.lines[id])
+    if len(lines) > 1:
+        found = " and ".join(f"{name} (line {line})" for name, line in lines.items())
+        raise InputError(
+            f"Z scores against {len(lines)} reference cohorts in {sheet.path}: {found}",
+            "one, or they cannot be compared",
+            "compute all anew against one with --reference",
+        )
+    return next(iter(lines), "")
 
 
-def _session_id(path: Path, line: int, row: Mapping[str, str]) -> SessionId:
-    subject, session = (row.get(key, "").removeprefix(prefix) for key, prefix in zip(KEYS, ("sub-", "ses-"), strict=True))
-    if subject.lower() in MISSING:
-        raise InputError(f"participant_id = {row[KEYS[0]]!r} in line {line} of {path}", "a participant", "fill or remove that line")
-    return SessionId(subject, None if session.lower() in MISSING else session)
-
-
-def _numbers(
-    sheet: Sheet, column: str, ids: Iterable[SessionId | None], lowest: float, highest: float = math.inf, whole: bool = False
-) -> Numbers:
-    """The numbers of one column for these sessions; NaN for ``n/a`` and for a session without a row (None)."""
-    found = [math.nan if id is None else _number(sheet, column, id, lowest, highest, whole) for id in ids]
-    return np.array(found, float)
-
-
-def _number(sheet: Sheet, column: str, id: SessionId, lowest: float, highest: float, whole: bool) -> float:
-    text = sheet.rows[id][column]
-    if text.lower() in MISSING:
-        return math.nan
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not (math.isfinite(value) and lowest <= value <= highest and (not whole or value == int(value))):
-        kind = "a whole number" if whole else "a number"
-        bounds = "" if lowest == -math.inf else f" from {lowest:g}" + (" on" if highest == math.inf else f" to {highest:g}")
-        raise InputError(f"{column} = {text!r} in line {sheet.lines[id]} of {sheet.path}", f"{kind}{bounds}, or n/a", "correct that cell")
-    return value
+def _count_markers(sheet: Sheet, column: str, ids: tuple[SessionId, ...]) -> Numbers:
+    """How many markers a cell such as WMH+lacune names."""
+    cells = [sheet.rows[id].get(column, "") for id in ids]
+    return np.array([math.nan if cell.lower() in MISSING else float(cell.count("+") + 1) for cell in cells], float)
 
 
 def _choose_sessions(sheet: Sheet, keep_failed_qc: bool) -> tuple[tuple[SessionId, ...], list[LeftOut]]:
     """One session per participant, the first one that may enter: the tests take rows for independent."""
     chosen: dict[str, SessionId] = {}
     left_out = []
-    for id in sorted(sheet.rows, key=lambda id: (id.subject, id.session or "")):
+    for id in sorted(sheet.rows, key=lambda id: (id.subject, _in_order(id.session or ""))):
         status = sheet.rows[id].get("qc_status", "n/a")
         if status not in (*QC_LEVELS, "n/a"):
             raise InputError(
@@ -290,6 +240,11 @@ def _choose_sessions(sheet: Sheet, keep_failed_qc: bool) -> tuple[tuple[SessionI
     return tuple(chosen.values()), left_out
 
 
+def _in_order(session: str) -> list[str | int]:
+    """Sorts 2 before 10."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"([0-9]+)", session)]
+
+
 def _read_groups(
     groups: tuple[Path, str] | None, ids: tuple[SessionId, ...]
 ) -> tuple[list[Traits], tuple[str, ...], dict[str, tuple[str, ...]], list[str]]:
@@ -305,6 +260,8 @@ def _read_groups(
         found = [sheet.rows[row][name] if row else "" for row in rows]
         return tuple("" if cell.lower() in MISSING else cell for cell in found)
 
+    if column and ALL in cells(column):
+        raise InputError(f"a {column} named {ALL} in {path}", "another name: that of the whole cohort is taken", "rename that group")
     absent = [str(id) for id, row in zip(ids, rows, strict=True) if row is None]
     return (
         [read_traits(path, sheet.lines[row], sheet.rows[row]) if row else UNKNOWN for row in rows],
@@ -329,8 +286,8 @@ def _read_visual(path: Path | None, ids: tuple[SessionId, ...]) -> tuple[dict[st
         return {}, {}, []
     sheet = read_sheet(path, "a table of visual grades")
     rows = [next((key for key in (id, SessionId(id.subject)) if key in sheet.rows), None) for id in ids]
-    rated = {name: _numbers(sheet, name, rows, 0.0, whole=name.endswith("_count")) for name in RATED if name in sheet.columns}
-    grades = {name: _numbers(sheet, name, rows, 0.0, info.highest, True) for name, info in GRADES.items() if name in sheet.columns}
+    rated = {name: read_numbers(sheet, name, rows, 0.0, whole=name.endswith("_count")) for name in RATED if name in sheet.columns}
+    grades = {name: read_numbers(sheet, name, rows, 0.0, info.highest, True) for name, info in GRADES.items() if name in sheet.columns}
     if not rated and not grades:
         raise InputError(
             f"{path} without a column that is known ({', '.join(sheet.columns)})",
@@ -370,11 +327,11 @@ def _z_scores(measured: Mapping[str, Numbers], reference: Reference, traits: lis
             }
             for at, one in enumerate(traits)
         ]
-        scores |= {f"{Z_PREFIX[kind]}{info.column}": _as_numbers(row[marker] for row in rows) for marker, info in MARKERS.items()}
+        scores |= {f"{Z_PREFIX[kind]}{info.column}": _asread_numbers(row[marker] for row in rows) for marker, info in MARKERS.items()}
         totals = (total_z({str(m): z for m, z in row.items()}, kind, reference.total, over_assessed) for row in rows)
-        scores[f"{Z_PREFIX[kind]}total"] = _as_numbers(totals)
+        scores[f"{Z_PREFIX[kind]}total"] = _asread_numbers(totals)
     return scores
 
 
-def _as_numbers(found: Iterable[float | NotAssessed]) -> Numbers:
+def _asread_numbers(found: Iterable[float | NotAssessed]) -> Numbers:
     return np.array([math.nan if isinstance(value, NotAssessed) else value for value in found], float)

@@ -12,6 +12,7 @@ from ..records import NotAssessed
 from . import plots
 from .grades import GRADES, Grade
 from .results import Cell, Column, Figure, ResultTable, Section, describe_holm, name_computed, with_holm
+from .sheet import Numbers
 from .statistics import (
     NO_INTERVAL,
     FTest,
@@ -25,7 +26,7 @@ from .statistics import (
     trend,
     welch_anova,
 )
-from .table import Cohort, Numbers
+from .table import Cohort
 
 TITLE = "Volumes across visual grades"
 CIRCULAR = (
