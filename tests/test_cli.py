@@ -45,9 +45,11 @@ class Call:
         jobs: int | None,
         force: bool,
         notify: Callable[[Outcome], None],
+        tell: Callable[[str], None],
     ) -> RunSummary:
         self.sources, self.out, self.settings, self.jobs, self.force = tuple(sources), out, settings, jobs, force
         failed = tuple(SessionFailure(s.id, "intake", "not a [head]") for s in self.sources if s.id.subject == "bad")
+        tell("sub-old is left out of the table.")
         for failure in failed:
             notify(Outcome(failure.id, "failed", 1.0, failure))
         done = tuple(source.id for source in self.sources if source.id.subject != "bad")
@@ -137,6 +139,7 @@ def test_a_failed_session_gives_exit_code_1_and_is_named(call: Call, tmp_path: P
     assert smallvessel("run", bids, tmp_path / "out") == 1
     shown = capsys.readouterr()
     assert "failed sub-bad in intake: not a [head]" in shown.err
+    assert "sub-old is left out of the table" in shown.err
     assert "1 measured, 1 failed" in shown.out
 
 
