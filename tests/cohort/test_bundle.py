@@ -145,13 +145,18 @@ def test_the_reference_of_the_tables_own_z_and_totals_of_fewer_markers_are_named
         "\n".join([f"{header}\tmarkers_in_z_total\treference_cohort", *(f"{line}\t{m}\tours" for line, m in zip(lines, made, strict=True))])
     )
     section = relate_burden(read_cohort(measures, visual))
-    said = "3 totals from volumes are made of fewer than 4 markers"
+    said = "3 total z scores from volumes are made of fewer than 4 markers"
     assert f"Z scores against the reference ours ({said})" in section.methods[0]
     assert "against the reference ours;" in section.text[0]
     assert f"{said}." in section.text
     norms = {marker: Norm(1.0, 0.5, 30) for marker in Marker}
     anew = read_cohort(measures, visual, reference=Reference("anew", "log1p", "mean", norms, norms))
     assert "fewer" not in " ".join(relate_burden(anew).methods)
+    rows = [line.split("\t") for line in measures.read_text().splitlines()]
+    at = rows[0].index("cmb_count")
+    measures.write_text("\n".join("\t".join([*row[:at], "n/a" if 0 < n < 3 else row[at], *row[at + 1 :]]) for n, row in enumerate(rows)))
+    lenient = read_cohort(measures, visual, reference=Reference("anew", "log1p", "mean", norms, norms), z_over_assessed=True)
+    assert "2 total z scores from counts are made of fewer than 3 markers" in relate_burden(lenient).methods[0]
 
 
 def test_the_page_is_one_file_without_scripts_and_escapes_its_title(bundle: tuple[Path, Path]) -> None:
@@ -365,7 +370,14 @@ def test_z_scores_against_a_reference_of_the_command_line(tmp_path: Path, capsys
     options = ("--visual", tmp_path / "visual.tsv", "--reference", tmp_path / "r.json")
     assert smallvessel("cohort", tmp_path / "measures.tsv", *options, "--output", tmp_path / "out") == 0
     methods = (tmp_path / "out" / "methods.md").read_text(encoding="utf-8")
-    assert "our controls (log1p of mL per litre of intracranial volume, or of counts; all markers together: the mean of their z" in methods
+    assert (
+        "our controls (log1p of mL per litre of intracranial volume, or of counts; all markers together, of counts lacune, EPVS" in methods
+    )
+    assert "and CMB: the mean of their z" in methods
+    assert {row["z"] for row in rows_of(tmp_path / "out", "burden") if row["kind"] == "count"} == {
+        "lacune, EPVS and CMB",
+        *map(str, Marker),
+    }
     assert "the reference was measured by markers 1 sha256:a" in methods
     assert "those of the visual table" in methods
     assert "Which networks measured the sessions is not in measures.tsv" in (tmp_path / "out" / "cohort.html").read_text(encoding="utf-8")

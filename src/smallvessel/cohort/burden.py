@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..evaluate import spearman
 from ..markers import MARKERS
 from ..records import NotAssessed
+from ..reference import TOTAL_OF
 from ..scales import SCALES, Scale
 from ..tables import Z_PREFIX
 from . import plots
@@ -22,7 +23,15 @@ from .table import Cohort
 
 TITLE = "Z score against the total burden"
 NO_Z = "There are no Z scores: make a reference of one's own controls with smallvessel reference fit, then give it with --reference."
-PARTS = {"total": "all four markers", **{info.column: str(marker) for marker, info in MARKERS.items()}}
+TOTAL = "total"
+PARTS = {
+    kind: {
+        TOTAL: "all four markers" if len(of) == len(MARKERS) else ", ".join(of[:-1]) + f" and {of[-1]}",
+        **{info.column: str(marker) for marker, info in MARKERS.items()},
+    }
+    for kind, of in TOTAL_OF.items()
+}
+"""What z scores are of, by kind and end of their column."""
 NO_TRAITS = NotAssessed("age and sex are not known; give a participants.tsv with --groups")
 SAME_TRAITS = NotAssessed("neither age nor sex is known to vary")
 COLUMNS = (
@@ -53,7 +62,7 @@ def relate_burden(cohort: Cohort) -> Section:
     scores = {
         (part, kind): cohort.measured[f"{prefix}{part}"]
         for kind, prefix in Z_PREFIX.items()
-        for part in PARTS
+        for part in PARTS[kind]
         if not np.isnan(cohort.measured.get(f"{prefix}{part}", np.array([math.nan]))).all()
     }
     burden = cohort.grades.get(BURDEN)
@@ -62,7 +71,7 @@ def relate_burden(cohort: Cohort) -> Section:
     if burden is None or np.isnan(burden).all():
         return Section(TITLE, missing=(f"No session has a total burden score: give the column {BURDEN} with --visual, or all its parts.",))
     found = [
-        (PARTS[part], kind, group, _associate(z, burden, cohort, members))
+        (PARTS[kind][part], kind, group, _associate(z, burden, cohort, members))
         for (part, kind), z in scores.items()
         for group, members in cohort.parts()
     ]
@@ -87,7 +96,7 @@ def relate_burden(cohort: Cohort) -> Section:
             Figure(
                 "burden_z",
                 f"Z scores from volumes by total burden score ({whose}): every session, median and quartiles.",
-                lambda: plots.draw_burden({PARTS[part]: z for (part, kind), z in scores.items() if kind == "volume"}, burden, cohort),
+                lambda: plots.draw_burden({PARTS[kind][part]: z for (part, kind), z in scores.items() if kind == "volume"}, burden, cohort),
             ),
         ),
         (
@@ -105,7 +114,7 @@ def _rule(cohort: Cohort) -> str:
     if reference := cohort.reference:
         adjusted = ", adjusted for age and sex" if reference.adjustment else ""
         said = [f"{reference.transform} of mL per litre of intracranial volume, or of counts{adjusted}"]
-        said += [f"all markers together: the {reference.total} of their z"]
+        said += [f"all markers together, of counts {PARTS['count'][TOTAL]}: the {reference.total} of their z"]
         named = ", ".join(f"{name} {model}" for name, model in reference.models.items())
         said += [f"the reference was measured by {named}"] if named else []
     said += [sentence.removesuffix(".") for sentence in _fewer_markers(cohort)]
@@ -114,13 +123,13 @@ def _rule(cohort: Cohort) -> str:
 
 def _fewer_markers(cohort: Cohort) -> tuple[str, ...]:
     """How many total z scores are made of fewer markers than all; empty where none is known to be."""
-    counts = {}
+    fewer = []
     for kind, prefix in Z_PREFIX.items():
-        total, n_markers = (of.get(key) for of, key in ((cohort.measured, f"{prefix}total"), (cohort.z_markers, kind)))
+        total, n_markers = (of.get(key) for of, key in ((cohort.measured, f"{prefix}{TOTAL}"), (cohort.z_markers, kind)))
         if total is not None and n_markers is not None:
-            counts[kind] = int(np.count_nonzero(~np.isnan(total) & (n_markers < len(MARKERS))))
-    fewer = " and ".join(f"{n} totals from {kind}s" for kind, n in counts.items() if n)
-    return (f"{fewer} are made of fewer than {len(MARKERS)} markers.",) if fewer else ()
+            n, n_all = int(np.count_nonzero(~np.isnan(total) & (n_markers < len(TOTAL_OF[kind])))), len(TOTAL_OF[kind])
+            fewer += [f"{n} total z scores from {kind}s are made of fewer than {n_all} markers"] if n else []
+    return (f"{' and '.join(fewer)}.",) if fewer else ()
 
 
 def _name_traits(adjusted_for: Sequence[Sequence[str]]) -> str:

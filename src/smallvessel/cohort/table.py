@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..markers import MARKERS
 from ..participants import MISSING, UNKNOWN, Traits, read_traits
 from ..records import NotAssessed, SessionId
-from ..reference import PER_LITRE, Reference, total_z, z_score
+from ..reference import PER_LITRE, TOTAL_OF, Reference, total_z, z_score
 from ..tables import QC_LEVELS, Z_PREFIX
 from .grades import GRADES, derive_grades
 from .sheet import KEYS, Numbers, Sheet, read_numbers, read_sheet
@@ -165,8 +165,8 @@ def read_cohort(
         scores = _z_scores(measured, reference, traits, z_over_assessed)
         measured |= scores
         z_markers = {
-            kind: np.sum([~np.isnan(scores[f"{prefix}{info.column}"]) for info in MARKERS.values()], axis=0, dtype=float)
-            for kind, prefix in Z_PREFIX.items()
+            kind: np.sum([~np.isnan(scores[f"{Z_PREFIX[kind]}{MARKERS[marker].column}"]) for marker in of], axis=0, dtype=float)
+            for kind, of in TOTAL_OF.items()
         }
     own_grades = {name: measured[name] for name in GRADES if name in measured}
     own_counts = {name: measured[name] for name in RATED if name in measured}
@@ -327,11 +327,11 @@ def _z_scores(measured: Mapping[str, Numbers], reference: Reference, traits: lis
             }
             for at, one in enumerate(traits)
         ]
-        scores |= {f"{Z_PREFIX[kind]}{info.column}": _asread_numbers(row[marker] for row in rows) for marker, info in MARKERS.items()}
+        scores |= {f"{Z_PREFIX[kind]}{info.column}": _as_numbers(row[marker] for row in rows) for marker, info in MARKERS.items()}
         totals = (total_z({str(m): z for m, z in row.items()}, kind, reference.total, over_assessed) for row in rows)
-        scores[f"{Z_PREFIX[kind]}total"] = _asread_numbers(totals)
+        scores[f"{Z_PREFIX[kind]}total"] = _as_numbers(totals)
     return scores
 
 
-def _asread_numbers(found: Iterable[float | NotAssessed]) -> Numbers:
+def _as_numbers(found: Iterable[float | NotAssessed]) -> Numbers:
     return np.array([math.nan if isinstance(value, NotAssessed) else value for value in found], float)
