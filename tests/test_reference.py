@@ -29,7 +29,7 @@ COHORT = Reference("own controls", "log1p", "mean", NORMS, NORMS, MODELS, "0.1.0
 
 def write_table(path: Path, rows: list[dict[str, object]]) -> Path:
     columns = ["participant_id", "icv_ml", *(f"{info.column}_{kind}" for info in MARKERS.values() for kind in ("volume_ml", "count"))]
-    columns += ["qc_status", "software_version", "networks"]
+    columns += ["session_id", "qc_status", "software_version", "networks"]
     lines = ["\t".join(columns), *("\t".join(str(row.get(column, "n/a")) for column in columns) for row in rows)]
     path.write_text("\n".join(lines) + "\n")
     return path
@@ -177,6 +177,13 @@ def write_participants(path: Path, n: int) -> Path:
     rows = [f"sub-{i:02d}\t{50 + 2 * i}\t{'M' if i % 2 else 'F'}" for i in range(n)]
     path.write_text("\n".join(["participant_id\tage\tsex", *rows, "sub-77\tn/a\tM"]) + "\n")
     return path
+
+
+def test_of_several_sessions_the_first_counts_by_its_number(tmp_path: Path) -> None:
+    later = [{**row, "session_id": "ses-10", "wmh_count": 99} for row in cohort_rows(12)]
+    first = [{**row, "session_id": "ses-2"} for row in cohort_rows(12)]
+    both = fit_reference(write_table(tmp_path / "both.tsv", later + first), "ours")
+    assert both.count == fit_reference(write_table(tmp_path / "first.tsv", first), "ours").count
 
 
 def test_an_adjusted_reference_expects_more_of_the_old_and_of_men(tmp_path: Path) -> None:

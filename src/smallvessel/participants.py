@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,6 +91,11 @@ def read_lines(path: Path, expected: str) -> list[tuple[int, list[str]]]:
         reason = getattr(error, "strerror", None) or type(error).__name__
         raise InputError(f"a table {path} that cannot be read ({reason})", expected, "check the path and that it is UTF-8 text") from None
     return lines
+
+
+def in_order(session: str) -> list[str | int]:
+    """Key by which sessions are sorted: 2 before 10."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"([0-9]+)", session)]
 
 
 def to_number(text: str) -> float:

@@ -18,7 +18,7 @@ from typing import Any
 from .errors import InputError
 from .markers import MARKERS, Marker
 from .models import describe_networks, parse_networks
-from .participants import UNKNOWN, Traits, read_participants
+from .participants import UNKNOWN, Traits, in_order, read_participants
 from .records import NotAssessed
 
 FORMAT = 1
@@ -307,12 +307,12 @@ def fit_reference(
 
 
 def _first_of_each(rows: Sequence[tuple[int, Mapping[str, str]]]) -> list[tuple[int, Mapping[str, str]]]:
-    """The first row of every participant; rows that name none stand for themselves."""
+    """The first session of every participant; rows that name none stand for themselves."""
     first: dict[str, tuple[int, Mapping[str, str]]] = {}
-    for line, row in rows:
+    for line, row in sorted(rows, key=lambda one: in_order(one[1].get("session_id") or "")):
         name = row.get("participant_id")
         first.setdefault(f"line {line}" if name in ("n/a", "", None) else str(name), (line, row))
-    return list(first.values())
+    return sorted(first.values(), key=lambda one: one[0])
 
 
 def _common_networks(table: Path, rows: Sequence[tuple[int, Mapping[str, str]]], allow_mismatch: bool) -> dict[str, str]:
@@ -365,7 +365,7 @@ def _adjusted_norm(values: Sequence[float], traits: Sequence[Traits], centre: Ad
 def _read_rows(table: Path) -> list[tuple[int, Mapping[str, str]]]:
     try:
         with table.open(newline="", encoding="utf-8") as file:
-            return list(enumerate(csv.DictReader(file, delimiter="\t"), start=2))
+            return list(enumerate(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE), start=2))
     except OSError as error:
         raise InputError(f"a table {table} that cannot be opened ({error.strerror})", "a measures.tsv", "check the path") from None
 

@@ -180,6 +180,6 @@ def _read_transform(path: Path) -> Transform:
 def _read_table(path: Path) -> list[dict[str, str]]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file, delimiter="\t"))
+            return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
     except OSError as error:
         raise InputError(f"a table that cannot be read, {path} ({error})", "a table of a run", "measure the session again") from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..markers import MARKERS
-from ..participants import MISSING, UNKNOWN, Traits, read_traits
+from ..participants import MISSING, UNKNOWN, Traits, in_order, read_traits
 from ..records import NotAssessed, SessionId
 from ..reference import PER_LITRE, TOTAL_OF, Reference, total_z, z_score
 from ..tables import QC_LEVELS, Z_PREFIX
@@ -218,7 +217,7 @@ def _choose_sessions(sheet: Sheet, keep_failed_qc: bool) -> tuple[tuple[SessionI
     """One session per participant, the first one that may enter: the tests take rows for independent."""
     chosen: dict[str, SessionId] = {}
     left_out = []
-    for id in sorted(sheet.rows, key=lambda id: (id.subject, _in_order(id.session or ""))):
+    for id in sorted(sheet.rows, key=lambda id: (id.subject, in_order(id.session or ""))):
         status = sheet.rows[id].get("qc_status", "n/a")
         if status not in (*QC_LEVELS, "n/a"):
             raise InputError(
@@ -238,11 +237,6 @@ def _choose_sessions(sheet: Sheet, keep_failed_qc: bool) -> tuple[tuple[SessionI
             "look at their reports, then add --keep-failed-qc",
         )
     return tuple(chosen.values()), left_out
-
-
-def _in_order(session: str) -> list[str | int]:
-    """Sorts 2 before 10."""
-    return [int(part) if part.isdecimal() else part for part in re.split(r"([0-9]+)", session)]
 
 
 def _read_groups(
