@@ -47,6 +47,10 @@ RELAXATION_AT_1_5_T = (0.75, 1.1, 1.35)
 BEYOND = 1.05
 """The external scanner's ranges begin this factor beyond the end of the markers network's training."""
 
+CROWDED_FROM, CROWDED = 0.8, 6.0
+"""From this severity on perivascular spaces rise beyond the simulator's range, to so many times it in the worst patient: without that the
+grades that count more than 20 in one slab do not occur."""
+
 
 @dataclass(frozen=True)
 class Published:
@@ -131,12 +135,13 @@ def draw_burden(patient: Patient) -> Burden:
         share = float(np.clip(0.7 * patient.severity + 0.3 * rng.uniform() + rng.normal(0, 0.08), 0, 1))
         return 0.0 if absent else float(np.exp(np.log(bounds[0]) + share * np.log(bounds[1] / bounds[0])))
 
+    crowding = CROWDED ** (max(patient.severity - CROWDED_FROM, 0.0) / (1 - CROWDED_FROM))
     return Burden(
         rim_mm=part(ranges.rim_mm, bool(none[0])),
         deep_wmh_per_l=part(ranges.deep_wmh_per_l, bool(none[0])),
         lacunes_per_l=part(ranges.lacunes_per_l, bool(none[1])),
-        epvs_nuclei_per_l=part(ranges.epvs_nuclei_per_l, bool(none[2])),
-        epvs_white_per_l=part(ranges.epvs_white_per_l, bool(none[2])),
+        epvs_nuclei_per_l=crowding * part(ranges.epvs_nuclei_per_l, bool(none[2])),
+        epvs_white_per_l=crowding * part(ranges.epvs_white_per_l, bool(none[2])),
         cmb_per_l=part(ranges.cmb_per_l, bool(none[3])),
     )
 

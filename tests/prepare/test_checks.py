@@ -142,6 +142,16 @@ def test_a_missing_vertex_and_thick_slices_are_flagged() -> None:
     assert named(checks_of(head_image(GRID)), "field_of_view_FLAIR").status == "pass"
 
 
+@pytest.mark.parametrize(
+    ("spacing_mm", "status"), [((1.2, 6.0, 1.2), "pass"), ((0.5, 1.21, 6.0), "warn"), ((1.0, 1.0, 1.0), "pass"), ((3.1, 3.1, 3.1), "fail")]
+)
+def test_voxels_wider_than_in_training_are_told_whatever_the_slices_axis(spacing_mm: tuple[float, float, float], status: str) -> None:
+    shape = tuple(round(230 / size_mm) for size_mm in spacing_mm)
+    check = named(checks_of(head_image(make_grid((shape[0], shape[1], shape[2]), spacing_mm))), "in_plane_FLAIR")
+    assert check.status == status
+    assert ("invented" in check.message) == (status != "pass")
+
+
 def brain_checks(grid: Grid, labels: NDArray[np.int32], scale: float = 1.0) -> tuple[Check, ...]:
     x = grid.world(np.indices(grid.shape).reshape(3, -1).T)[:, 0].reshape(grid.shape)
     semi_axes = [tuple(scale * s for s in axes) for axes in (BRAIN_MM, INTRACRANIAL_MM)]
