@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Scores, counts and Z from predicted masks against the same from true masks, on simulated sessions that were measured.
 
-    python benchmarks/agreement.py --sessions FOLDER RESULTS [--sessions ...] [--note "heads 14 to 16"] [--limit 3]
+    python benchmarks/agreement.py --sessions FOLDER RESULTS [--sessions ...] [--only int] [--note "heads 14 to 16"] [--limit 3]
 
 FOLDER has simulated sessions with their truth, RESULTS what ``smallvessel run`` or ``accuracy.py`` made of them; only the masks are
 measured again, which takes seconds per session. Both sides go through the same code and the same anatomy; only the masks differ. Z scores
@@ -98,10 +98,10 @@ class Row:
         return "yes" if self.found.value >= ASKED[self.name] else "no"
 
 
-def measure_folder(folder: Path, out: Path, limit: int | None = None) -> list[Both]:
-    """The finished sessions of a folder, measured from both kinds of masks."""
+def measure_folder(folder: Path, out: Path, only: str = "", limit: int | None = None) -> list[Both]:
+    """The finished sessions of a folder, of subjects whose label begins with ``only``, measured from both kinds of masks."""
     sessions = []
-    for id in list_sessions(out)[:limit]:
+    for id in [id for id in list_sessions(out) if id.subject.startswith(only)][:limit]:
         made_by = read_record(out / session_files(id).measures)["provenance"]["models"]
         result = read_session(out, id)
         predicted = measure_session(result.prepared, result.segmentation, MeasureSettings())
@@ -299,11 +299,13 @@ def main() -> None:
     """Measure what is finished from both kinds of masks, then write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sessions", type=Path, nargs=2, action="append", required=True, metavar=("FOLDER", "RESULTS"))
+    parser.add_argument("--only", default="", help="subjects whose label begins so, for instance a site of the replayed study")
+    parser.add_argument("--name", default="agreement", help="of the result's files")
     parser.add_argument("--note", default="", help="about the sessions, for the table")
     parser.add_argument("--limit", type=int, help="so many sessions of each folder at most")
     parser.add_argument("--target", type=Path, default=RESULTS, help="folder of the tables")
     arguments = parser.parse_args()
-    sessions = [both for folder, out in arguments.sessions for both in measure_folder(folder, out, arguments.limit)]
+    sessions = [both for folder, out in arguments.sessions for both in measure_folder(folder, out, arguments.only, arguments.limit)]
     if not sessions:
         parser.error("no finished session in the results")
     rows, machine = compare(sessions), describe_machine()
@@ -312,7 +314,7 @@ def main() -> None:
         {**vars(row), "found": _plain(row.found), "error": _plain(row.error), "asked": ASKED.get(row.name), "met": row.met} for row in rows
     ]
     record = {"simulated": True, "note": arguments.note, "rows": table, "grades": distribute(sessions), "intervals": cover(sessions)}
-    write_result("agreement", markdown, record | {"machine": machine}, arguments.target)
+    write_result(arguments.name, markdown, record | {"machine": machine}, arguments.target)
     print(markdown)
 
 

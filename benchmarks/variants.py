@@ -35,6 +35,7 @@ from smallvessel.learn.network import UNet, UNetSettings
 from smallvessel.learn.recipes import MARKER_PATCH, NETWORKS, TRAINING_BURDEN, WARM_LEARNING_RATE, find_label_maps, validation_heads
 from smallvessel.learn.train import TrainSettings, load_average, train_network
 from smallvessel.markers import Marker, Sequence
+from smallvessel.models import padded_shape
 from smallvessel.prepare import prepare_session
 from smallvessel.records import Prepared
 from smallvessel.segment.predict import predict_probabilities
@@ -119,7 +120,10 @@ def real_dice(model: UNet, cases: Iterable[tuple[Prepared, Mask]], probability: 
 
     @torch.no_grad()
     def forward(channels: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.asarray(model(torch.from_numpy(np.ascontiguousarray(channels))[None])[0].numpy(), np.float32)
+        within = tuple(slice(size) for size in channels.shape)
+        padded = np.zeros((channels.shape[0], *padded_shape(channels.shape[1:])), np.float32)
+        padded[within] = channels
+        return np.asarray(model(torch.from_numpy(padded)[None])[0].numpy()[(slice(None), *within[1:])], np.float32)
 
     found = []
     for prepared, truth in cases:
