@@ -48,7 +48,7 @@ QUICK_NETWORKS: dict[ModelName, UNetSettings] = {
     for name, settings in NETWORKS.items()
 }
 STEPS = 20_000
-QUICK_STEPS = 800
+QUICK_STEPS = 1400
 QUICK_HEADS = 4
 QUICK_PATCHES = 24
 QUICK_SESSIONS = 3
