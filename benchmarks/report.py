@@ -155,8 +155,8 @@ def vary_record(record: Mapping[str, Any], thumbnail: Path, folder: Path, rows: 
         shutil.copyfile(thumbnail, folder / files.thumbnail)
         (folder / files.report).touch()
         changed = {"participant_id": str(id), "session_id": None, "markers": markers, "qc": {**record["qc"], "status": status}}
-        changed["files"] = [files.report.as_posix(), files.thumbnail.as_posix()]
-        records.append({**record, **changed})
+        listed = {"files": [files.report.as_posix(), files.thumbnail.as_posix()]}
+        records.append({**record, **changed, **listed})
     return records
 
 
