@@ -63,8 +63,8 @@ GHOSTING = Limits(warn=2.5, fail=8.0)
 CUT_OFF = Limits(warn=15.0, fail=50.0)
 SLICE_MM = Limits(warn=5.0, fail=8.0)
 IN_PLANE_MM = Limits(warn=1.2, fail=3.0)
-"""The markers network was trained up to 1.15 mm. On simulated patients with 1.2 to 1.4 mm, much noise and 1.5 T it found nearly three times as
-many perivascular spaces as there were, 48 in the mean of those without any (benchmarks/results/replay_study.md)."""
+"""The markers network was trained up to 1.15 mm. On simulated patients with 1.2 to 1.4 mm, much noise and 1.5 T it found nearly three
+times as many perivascular spaces as there were, 48 in the mean of those without any (benchmarks/results/replay_study.md)."""
 ASYMMETRY = Limits(warn=12.0, fail=25.0)
 BRAIN_ML = Range(warn=(900.0, 1700.0), fail=(700.0, 1900.0))
 INTRACRANIAL_ML = Range(warn=(1100.0, 2000.0), fail=(900.0, 2200.0))
