@@ -61,7 +61,8 @@ def make_cohort(demo: Path, folder: Path) -> None:
         (folder / own.folder).mkdir(parents=True)
         shutil.copyfile(thumbnail, folder / own.thumbnail)
         (folder / own.report).touch()
-        records.append({**record, "participant_id": str(id), "session_id": None, **_draw_numbers(record, severity, random)})
+        own_values = {"participant_id": str(id), "session_id": None, "files": [own.report.as_posix(), own.thumbnail.as_posix()]}
+        records.append({**record, **own_values, **_draw_numbers(record, severity, random)})
     log = folder / session_files(SessionId(f"{N_SESSIONS + 1:02d}")).log
     log.parent.mkdir()
     log.write_text("[intake] FAILED. Found: a FLAIR of 3 slices. Expected: at least 10. To do: check the scan.\n", encoding="utf-8")

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from smallvessel.config import PeriventricularRule
 from smallvessel.markers import Marker
 from smallvessel.measure.arwmc import ARWMC_REGIONS, SIDES, RegionExtent
 from smallvessel.measure.extent import Slab, WmhExtent
@@ -48,7 +49,7 @@ def evidence(
     most = {region: (spaces or {}).get(region.replace(" ", "_"), 0) for region in REGIONS[Marker.EPVS]}
     worst = {region: Slab(tuple(range(1, n + 1)), "left" if n else "", 21.4) for region, n in most.items()}
     regions = {(region, side): NOTHING for region in ARWMC_REGIONS for side in SIDES} | (wmh_regions or {})
-    return Evidence(markers, wmh_extent(rim_mm, deep_mm), regions, worst, "touching")
+    return Evidence(markers, wmh_extent(rim_mm, deep_mm), regions, worst, PeriventricularRule.TOUCHING)
 
 
 def wmh_extent(rim_mm: float, deep_mm: float) -> WmhExtent:
@@ -146,7 +147,7 @@ def test_a_sum_with_a_part_missing_says_what_is_possible() -> None:
     assert scores[Scale.CMB_BAND] is MISSING
     assert scores[Scale.SVD_TOTAL] == NotAssessed("CMB not assessed; 2 to 3 is possible", (2, 3))
     assert scores[Scale.SVD_MODIFIED] == NotAssessed("CMB not assessed; 1 to 3 is possible", (1, 3))
-    deep = "largest 12.0 mm in deep white matter; deep volume 0.00 mL (with deep grey matter, by touching)"
+    deep = "largest 12.0 mm in deep white matter; deep volume of all WMH 0.00 mL (by touching)"
     assert scores[Scale.FAZEKAS_DEEP] == Score(2, deep, "grade 3 from 25 mm, 13.0 mm more", to_next=13.0, lesions=(2,))
 
 

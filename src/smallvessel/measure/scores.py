@@ -11,6 +11,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
+from ..config import PeriventricularRule
 from ..markers import Marker
 from ..records import Lesion, MarkerMeasures, NotAssessed, Score
 from ..scales import LACUNE_LIMITS, SCALES, Scale
@@ -49,7 +50,7 @@ class Evidence:
         Counts per region.
     wmh : WmhExtent or NotAssessed
     wmh_regions : mapping of region and side to RegionExtent, or NotAssessed
-    wmh_rule : str
+    wmh_rule : PeriventricularRule
         By which the volumes of WMH are divided.
     worst_slab : mapping of region to Slab
         Where most EPVS are, see :func:`smallvessel.measure.extent.find_worst_slab`.
@@ -65,7 +66,7 @@ class Evidence:
     wmh: WmhExtent | NotAssessed
     wmh_regions: Mapping[tuple[str, str], RegionExtent] | NotAssessed
     worst_slab: Mapping[str, Slab]
-    wmh_rule: str = ""
+    wmh_rule: PeriventricularRule = PeriventricularRule.CONTINUITY_3_10
     slab_chances: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     count_chances: Mapping[tuple[Marker, str], NDArray[np.float64]] = field(default_factory=dict)
     lesions: tuple[Lesion, ...] = ()
@@ -99,13 +100,13 @@ def _fazekas(evidence: Evidence) -> Scores:
         return dict.fromkeys((Scale.FAZEKAS_PERIVENTRICULAR, Scale.FAZEKAS_DEEP), measured)
     if isinstance(wmh, NotAssessed):
         return dict.fromkeys((Scale.FAZEKAS_PERIVENTRICULAR, Scale.FAZEKAS_DEEP), wmh)
-    rim = f"rim {wmh.rim_mm:.1f} mm thick over 1 cm2, {wmh.thickest_mm:.1f} mm at most, on {wmh.covered:.0%} of the ventricles' wall"
+    rim = f"rim {wmh.rim_mm:.1f} mm over 1 cm2, {wmh.thickest_mm:.1f} mm at most, on {wmh.covered:.0%} of the ventricles' wall"
     deep = f"largest {wmh.deep_mm:.1f} mm" if wmh.deep_mm > 0 else "none"
     volume = measured.region_volume_ml
     inner_ml = volume["periventricular"] + volume.get("juxtaventricular", 0.0)
-    scope = f"with deep grey matter, by {evidence.wmh_rule}"
-    rim = f"{rim if wmh.touches else 'none at the ventricles in white matter'}; periventricular volume {inner_ml:.2f} mL ({scope})"
-    deep = f"{deep} in deep white matter; deep volume {volume['deep']:.2f} mL ({scope})"
+    rule = f" (by {evidence.wmh_rule})" if evidence.wmh_rule != PeriventricularRule.CONTINUITY_3_10 else ""
+    rim = f"{rim if wmh.touches else 'none at the ventricles in white matter'}; periventricular volume of all WMH {inner_ml:.2f} mL{rule}"
+    deep = f"{deep} in deep white matter; deep volume of all WMH {volume['deep']:.2f} mL{rule}"
     chances = _fazekas_chances(evidence, wmh)
     periventricular = _grade_mm(Scale.FAZEKAS_PERIVENTRICULAR, wmh.rim_mm, rim, wmh.touching, int(wmh.touches))
     decisive = tuple(label for label, size_mm in wmh.deep.items() if size_mm == wmh.deep_mm)[:1]
