@@ -217,15 +217,21 @@ def test_a_report_that_a_finished_session_lacks_is_added_without_measuring(tmp_p
     assert measure_or_skip(source, tmp_path, Settings(), False).note == ""
 
 
+def write_unlisted(out: Path, result: SessionResult, *unlisted: Path) -> str:
+    """Write a finished session whose record does not list some of its files; returns its report."""
+    files = session_files(result.id)
+    provenance = replace(result.provenance, digest=run_digest({}, Settings(), MODELS), settings=NO_REPORT.as_dict())
+    write_painted(out, replace(result, provenance=provenance))
+    record = json.loads((out / files.measures).read_text())
+    record["files"] = [name for name in record["files"] if Path(name) not in unlisted]
+    (out / files.measures).write_text(json.dumps(record))
+    return (out / files.report).read_text(encoding="utf-8")
+
+
 def test_a_report_that_no_record_names_is_of_an_earlier_run_and_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = paint_result()
     source, files = SessionSource(result.id, {}), session_files(result.id)
-    provenance = replace(result.provenance, digest=run_digest({}, Settings(), MODELS), settings=NO_REPORT.as_dict())
-    write_painted(tmp_path, replace(result, provenance=provenance))
-    before = (tmp_path / files.report).read_text(encoding="utf-8")
-    record = json.loads((tmp_path / files.measures).read_text())
-    record["files"].remove(files.report.as_posix())
-    (tmp_path / files.measures).write_text(json.dumps(record))
+    before = write_unlisted(tmp_path, result, files.report)
     (tmp_path / files.report).write_text("the page of other scans")
     monkeypatch.setattr("smallvessel.redraw.load_session", lambda *_: scans_of(result))
     assert measure_or_skip(source, tmp_path, Settings(), False).note.startswith(f"{files.report.name} added")
@@ -248,12 +254,7 @@ def test_a_reviewed_session_whose_report_was_moved_away_gets_another(tmp_path: P
 def test_a_report_that_was_not_asked_for_before_is_made_from_the_scans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = paint_result()
     source, files = SessionSource(result.id, {}), session_files(result.id)
-    provenance = replace(result.provenance, digest=run_digest({}, Settings(), MODELS), settings=NO_REPORT.as_dict())
-    write_painted(tmp_path, replace(result, provenance=provenance))
-    before = (tmp_path / files.report).read_text(encoding="utf-8")
-    record = json.loads((tmp_path / files.measures).read_text())
-    record["files"] = [name for name in record["files"] if name not in (files.report.as_posix(), files.thumbnail.as_posix())]
-    (tmp_path / files.measures).write_text(json.dumps(record))
+    before = write_unlisted(tmp_path, result, files.report, files.thumbnail)
     (tmp_path / files.report).unlink()
     (tmp_path / files.thumbnail).unlink()
     monkeypatch.setattr("smallvessel.redraw.load_session", lambda *_: scans_of(result))

@@ -76,8 +76,9 @@ def measure_extent(
     """Measure rim and deep lesions.
 
     The rim is what WMH at the ventricles reach straight from the wall. Its thickness at a voxel of the wall is the largest distance,
-    centre to centre, of a voxel of it to which that is the nearest: n voxels of WMH on a flat wall are n voxels thick. More WMH never
-    make a rim thinner. What leaves the reach but hangs on the ventricles by a narrow bridge only is deep as a whole.
+    centre to centre, of a voxel of it to which that is the nearest: n voxels of WMH on a flat wall are n voxels thick. More WMH do
+    not make a rim thinner. What leaves the reach but hangs on the ventricles by a narrow bridge only is deep as a whole; the one
+    exception is WMH so large that the rim itself becomes their bridge (a rim of 1 cm2 from 32 mL in one piece on).
 
     Parameters
     ----------
