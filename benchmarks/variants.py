@@ -32,14 +32,21 @@ from smallvessel.learn.heads import is_training_head, store_heads
 from smallvessel.learn.losses import late_marker_loss
 from smallvessel.learn.marker_samples import MarkerSamples, PresenceSettings
 from smallvessel.learn.network import UNet, UNetSettings
-from smallvessel.learn.recipes import MARKER_PATCH, NETWORKS, TRAINING_BURDEN, WARM_LEARNING_RATE, find_label_maps, validation_heads
+from smallvessel.learn.recipes import (
+    MARKER_PATCH,
+    NETWORKS,
+    TRAINING_ACQUISITION,
+    TRAINING_BURDEN,
+    WARM_LEARNING_RATE,
+    find_label_maps,
+    validation_heads,
+)
 from smallvessel.learn.train import TrainSettings, load_average, train_network
 from smallvessel.markers import Marker, Sequence
 from smallvessel.models import padded_shape
 from smallvessel.prepare import prepare_session
 from smallvessel.records import Prepared
 from smallvessel.segment.predict import predict_probabilities
-from smallvessel.simulate.acquisition import AcquisitionSettings
 from smallvessel.simulate.images import Appearance, draw_appearance
 from smallvessel.simulate.sequences import ContrastSettings
 from smallvessel.volume import Mask, Volume, read_mask, resample
@@ -72,7 +79,7 @@ VARIANTS = (
     Variant("as shipped"),
     Variant("network without convolutions on the full grid", network=replace(NETWORKS["markers"], fine=0)),
     Variant("simulator without mimics of WMH and uneven tissue", samples={"appear": draw_even_appearance}),
-    Variant("simulator with 3D acquisitions only", samples={"acquisition": AcquisitionSettings(volumetric_share=1.0)}),
+    Variant("simulator with 3D acquisitions only", samples={"acquisition": replace(TRAINING_ACQUISITION, volumetric_share=1.0)}),
     Variant(
         "simulator with contrasts as the equations give them",
         samples={"contrast": ContrastSettings(free_share=0.03, contrast_power=PLAIN, fluid_power=PLAIN, brain_jitter=0.05)},
@@ -96,7 +103,9 @@ def train_variant(variant: Variant, label_maps: Path, folder: Path, init: Path, 
     """Train one variant, or go on where it stopped."""
     maps = tuple(path for path in find_label_maps(label_maps) if is_training_head(path))
     heads = store_heads(maps, folder.parent / "heads", per_head, SEED)
-    samples = replace(MarkerSamples(heads, MARKER_PATCH, SEED, burden=TRAINING_BURDEN, easy=0), **variant.samples)
+    samples = replace(
+        MarkerSamples(heads, MARKER_PATCH, SEED, burden=TRAINING_BURDEN, acquisition=TRAINING_ACQUISITION, easy=0), **variant.samples
+    )
     settings = TrainSettings(steps=steps, seed=SEED, learning_rate=WARM_LEARNING_RATE)
     train_network(variant.network, samples, late_marker_loss, folder, settings, init=init)
     return load_average(folder)[0]
