@@ -72,8 +72,8 @@ TRAINING_BURDEN = BurdenSettings(
 )
 """Many more small lesions than in patients, so that a patch seldom teaches nothing; thresholds are chosen on usual burdens."""
 TRAINING_ACQUISITION = AcquisitionSettings(in_plane_mm=(0.45, 1.45), noise=(0.02, 0.13), bias_sd=(0.0, 0.15))
-"""Wider voxels, more noise and field than usual: on a scanner a quarter beyond the usual ranges round 13 invented 45 perivascular spaces per
-patient. Thresholds are chosen on usual acquisitions."""
+"""Wider voxels, more noise and field than usual: on a scanner a quarter beyond the usual ranges round 13 invented 45 perivascular spaces
+per patient. Thresholds are chosen on usual acquisitions."""
 CALIBRATION_PATCHES = 120
 """Of validation heads, for the temperatures."""
 CALIBRATION_SESSIONS = 24
