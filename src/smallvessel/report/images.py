@@ -159,7 +159,10 @@ def encode_labels(labels: LabelMap) -> str:
     x, y, z = (slice(int(a), int(b)) for a, b in zip(first, last, strict=True))
     data = labels.data[x, y, z].astype(np.uint8 if labels.data.max(initial=0) < 256 else np.uint16)
     grid = labels.grid.crop((x.start, y.start, z.start), (data.shape[0], data.shape[1], data.shape[2]))
-    return _pack(nib.Nifti1Image(data, grid.affine, dtype=data.dtype))
+    nifti = nib.Nifti1Image(data, grid.affine, dtype=data.dtype)
+    # the viewer looks for a window of its own, at every voxel, where the header has none
+    nifti.header["cal_min"], nifti.header["cal_max"] = 0, max(int(data.max(initial=0)), 1)
+    return _pack(nifti)
 
 
 def _pack(nifti: nib.Nifti1Image) -> str:

@@ -42,7 +42,9 @@ async function loadMask(marker) {
     base64: embedded("mask", marker.name), name: `${marker.name}.nii.gz`, colormap: marker.name, opacity: viewer.opacity,
   });
   viewer.labels.set(marker.name, mask.img);
-  mask.img = Uint8Array.from(mask.img, (label) => (label > 0 ? 255 : 0));
+  const layer = new Uint8Array(mask.img.length); // Uint8Array.from with a function takes twenty times as long
+  for (let i = 0; i < layer.length; i++) if (mask.img[i] > 0) layer[i] = 255;
+  mask.img = layer;
   mask.hdr.datatypeCode = 2;
   mask.hdr.numBitsPerVoxel = 8;
   mask.cal_min = mask.global_min = mask.robust_min = 0;
@@ -234,9 +236,9 @@ async function startViewer() {
     drawRulerInRadiologicalConvention();
     viewer.nv.onLocationChange = showPlace;
     viewer.nv.onIntensityChange = showWindow;
-    for (const marker of session.markers) {
-      if (embedded("mask", marker.name)) viewer.masks.set(marker.name, await loadMask(marker));
-    }
+    const marked = session.markers.filter((marker) => embedded("mask", marker.name));
+    const masks = await Promise.all(marked.map(loadMask));
+    marked.forEach((marker, i) => viewer.masks.set(marker.name, masks[i]));
     const first = lesionByKey.get(document.querySelector(".lesion")?.dataset.lesion);
     const rated = first && session.markers.find((marker) => marker.name === first.marker).rated_on;
     await showSequence([rated, session.reference, session.images[0].name].find((name) => name && embedded("image", name)));
