@@ -5,9 +5,9 @@
 
 In parts (simulate, measure, rate, tables; without --part all four), each of which goes on where it stopped: patients that are there are
 kept. Heads 14 to 16, which no training saw, are strongly deformed; burdens are spread so that all grades occur. The external
-patients come from another scanner: 1.5 T and in-plane voxels beyond every training, noise and field beyond that of the markers network
-(the anatomy network was trained on more of both). The "visual" grades are the
-scales' rules on the true masks, the "manual" masks are the true ones. FOLDER gets raw, out, visual.tsv, participants.tsv and cohort.
+patients come from another scanner: 1.5 T, which no training has, and in-plane voxels, noise and field beyond the simulator's usual ranges,
+on which thresholds were chosen; the training of the markers network reaches that far. The "visual" grades are the scales' rules on the
+true masks, the "manual" masks are the true ones. FOLDER gets raw, out, visual.tsv, participants.tsv and cohort.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ SEED = 2025
 RELAXATION_AT_1_5_T = (0.75, 1.1, 1.35)
 """About how T1, T2 and T2* of brain tissue at 1.5 T compare with those at 3 T. Own choice, rounded."""
 BEYOND = 1.05
-"""The external scanner's ranges begin this factor beyond the end of the markers network's training."""
+"""The external scanner's ranges begin this factor beyond the end of the simulator's usual ones."""
 
 CROWDED_FROM, CROWDED = 0.8, 6.0
 """From this severity on perivascular spaces rise beyond the simulator's range, to so many times it in the worst patient: without that the
@@ -99,9 +99,9 @@ def plan_patients(n_internal: int, n_external: int) -> list[Patient]:
 
 
 def site_settings(site: str) -> SimulationSettings:
-    """Scanner and deformation: internal 3 T as in training, external 1.5 T with in-plane voxels beyond every training's.
+    """Scanner and deformation: internal 3 T and usual, external 1.5 T with in-plane voxels, noise and field beyond the usual ranges.
 
-    Its noise and field are beyond the ranges of the markers network's training, but within those of the anatomy network's.
+    The markers network was trained on all three as far as they go here, the anatomy network on as much noise and field.
     """
     from dataclasses import replace
 
@@ -111,14 +111,14 @@ def site_settings(site: str) -> SimulationSettings:
     from smallvessel.simulate.session import SimulationSettings
 
     strong = DeformSettings(rotation_deg=15.0, scaling=0.15, elastic_sd_mm=4.5, ventricle_mm=(-0.8, 7.0), sulcus_mm=(-0.2, 1.2))
-    training = AcquisitionSettings()
+    usual = AcquisitionSettings()
     if site == "internal":
-        acquisition = replace(training, volumetric_share=0.3, slice_mm=(3.0, 6.0), in_plane_mm=(0.5, 0.9), noise=(0.02, 0.04))
+        acquisition = replace(usual, volumetric_share=0.3, slice_mm=(3.0, 6.0), in_plane_mm=(0.5, 0.9), noise=(0.02, 0.04))
         return SimulationSettings(deform=strong, acquisition=acquisition)
     beyond: dict[str, Any] = {
-        name: (BEYOND * getattr(training, name)[1], 1.25 * getattr(training, name)[1]) for name in ("in_plane_mm", "noise", "bias_sd")
+        name: (BEYOND * getattr(usual, name)[1], 1.25 * getattr(usual, name)[1]) for name in ("in_plane_mm", "noise", "bias_sd")
     }
-    acquisition = replace(training, volumetric_share=0.0, slice_mm=(5.0, 7.0), **beyond)
+    acquisition = replace(usual, volumetric_share=0.0, slice_mm=(5.0, 7.0), **beyond)
     contrast = ContrastSettings(free_share=0.0, relaxation_scale=RELAXATION_AT_1_5_T)
     return SimulationSettings(deform=strong, acquisition=acquisition, contrast=contrast)
 
@@ -312,9 +312,10 @@ def to_markdown(record: Mapping[str, Any], n_patients: int) -> str:
         "**SIMULATED** patients: ours are figures of the simulator, not of patients; those of the paper are of patients. They cannot be "
         "compared as if they were alike.\n\n"
         f"# The reference study, replayed\n\n{n_patients} simulated patients in the shape of {PAPER_CITATION} (105 internal, 58 external). "
-        "External: 1.5 T and in-plane voxels beyond every training, noise and field beyond the markers network's but not the anatomy "
-        "network's; the true masks stand for manual ones, the scales' rules on them for visual grades. Burdens are spread over the "
-        "simulator's ranges; perivascular spaces of the worst fifth rise beyond them, so that high grades occur.\n\n"
+        "External: 1.5 T, which no training has, and in-plane voxels, noise and field beyond the simulator's usual ranges, on which "
+        "thresholds were chosen (the markers network was trained that far); the true masks stand for manual ones, the scales' rules on "
+        "them for visual grades. Burdens are spread over the simulator's ranges; perivascular spaces of the worst fifth rise beyond them, "
+        "so that high grades occur.\n\n"
         f"{describe_patients(tables, n_patients)}\n"
         f"## Segmentation and volumes\n\n{markdown_table(header, marker_rows)}\n"
         "In brackets: 95 % intervals. The paper's Dice and r are those of its abstract, without a group.\n\n"
