@@ -37,14 +37,11 @@ from smallvessel.simulate.acquisition import (  # noqa: E402
     truncation_matrix,
 )
 from smallvessel.simulate.images import (  # noqa: E402
-    BRAIN_MIX,
-    VISIBLE_CONTRAST,
-    Acquired,
     Appearance,
     draw_appearance,
-    rate_lesions,
     render_signal,
 )
+from smallvessel.simulate.rating import BRAIN_MIX, VISIBLE_CONTRAST, Acquired, rate_lesions  # noqa: E402
 from smallvessel.simulate.sequences import ContrastSettings, draw_contrast  # noqa: E402
 from smallvessel.simulate.session import simulate_session, write_simulated_session  # noqa: E402
 

@@ -23,8 +23,9 @@ from ..simulate.acquisition import (
 )
 from ..simulate.anatomy import RIGHT_BIT, TISSUE_COUNT, BrainMaps, brain_structure_mask
 from ..simulate.burden import BurdenSettings, draw_burden
-from ..simulate.images import Acquired, Appearance, draw_appearance, rate_lesions, render_signal
+from ..simulate.images import Appearance, draw_appearance, render_signal
 from ..simulate.lesions import draw_lesions
+from ..simulate.rating import Acquired, rate_lesions
 from ..simulate.sequences import ContrastSettings, draw_contrast
 from ..structures import Structure
 from .heads import StoredHead

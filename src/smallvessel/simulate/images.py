@@ -1,4 +1,4 @@
-"""From a brain with lesions to the signal of each sequence, and to the label that a rater would draw on the acquired image."""
+"""From a brain with lesions to the signal of each sequence."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from ..markers import MARKERS, Marker, Sequence
+from ..markers import Marker, Sequence
 from ..structures import Structure
-from .acquisition import Protocol, Sampling, apply_axes
 from .lesion_maps import LesionMaps
 from .sequences import Contrast
 
@@ -134,116 +132,6 @@ def render_signal(
     return signal * (1 - 0.25 * appearance.cmb_loss * bleed) if sequence is Sequence.T2W else signal
 
 
-VISIBLE_CONTRAST_TO_NOISE = 1.5
-"""Below this a lesion is not labelled (own choice; simulation studies put detection near 1.5). Noise is everything that makes healthy
-tissue uneven: the scanner's, and tissue's own variation."""
-VISIBLE_CONTRAST = {Marker.WMH: 0.18, Marker.LACUNE: 0.15, Marker.EPVS: 0.15, Marker.CMB: 0.20}
-"""Least contrast, relative to the brain's mean, that a rater marks. Of WMH: dirty white matter on real scans is up to 1.2 times as bright
-as the rest; of the voxels that raters drew on three real scans nine in ten are more than 1.2 times as bright. Of the others own choices
-after pictures of simulated lesions that the network missed: below this nobody could have seen them."""
-FAINT_SHARE = 0.65
-"""A lesion with less than this share of the least visible contrast is background, between the two it is ignored."""
-OUTLINE = {marker: 0.5 for marker in Marker} | {Marker.WMH: 0.35}
-"""Share of a lesion's own peak at which its outline is drawn. Lower for WMH, which are drawn as far as they look bright."""
-LEAST_MM = {Marker.WMH: 3, Marker.LACUNE: 3}
-"""Extent below which a spot is not drawn. WMH: what a voxel-by-voxel cut leaves of faint lesions is specks that no person would
-mark. Readers of multiple sclerosis take 3 mm along the long axis (Filippi 2019, 10.1093/brain/awz144); for SVD there is no such rule.
-Lacunes have at least 3 mm (STRIVE-2, 10.1016/S1474-4422(23)00131-X)."""
-SEEN_ON = {Marker.LACUNE: (Sequence.FLAIR, Sequence.T1W, Sequence.T2W)}
-"""A cavity that is as bright as white matter on FLAIR is still plain to see on T1w or T2w. Other markers are seen where they are rated."""
-BRAIN_MIX = {Structure.WHITE_MATTER: 0.4, Structure.CORTEX: 0.45, Structure.LATERAL_VENTRICLE: 0.15}
-"""Share of a brain mask's volume, for the mean signal that sets a display's window."""
-
-
-@dataclass(frozen=True)
-class Acquired:
-    """One sequence of a session, as it was acquired."""
-
-    contrast: Contrast
-    protocol: Protocol
-    sampling: Sampling
-
-
-def rate_lesions(
-    maps: LesionMaps, marker: Marker, appearance: Appearance, acquired: Mapping[Sequence, Acquired]
-) -> tuple[torch.Tensor, torch.Tensor] | None:
-    """What a rater would draw on an acquired session: the lesion through the slice profile, cut at a share of its own peak.
-
-    A WMH is drawn voxel by voxel as far as it looks bright, and of the other markers all of a lesion that can be
-    seen at its peak. What is then shorter than ``LEAST_MM`` is not drawn.
-
-    Returns
-    -------
-    label : tensor of bool, shape of the target grid
-    ignore : tensor of bool
-        Lesion that is almost bright or large enough to be drawn, which nobody should be punished for.
-
-    None instead of the two when no sequence is there on which the marker is rated.
-    """
-    rated = rated_sequence(marker, acquired)
-    if rated is None:
-        return None
-    own = acquired[rated]
-    if not maps.fraction[marker].any():
-        shape = [matrix.shape[0] for matrix in own.sampling.target_from_native]
-        nothing = torch.zeros(shape, dtype=torch.bool, device=own.sampling.native_from_fine[0].device)
-        return nothing, nothing
-    share = _sample(maps.fraction[marker], own.sampling)
-    seen = torch.zeros_like(share)
-    for sequence in SEEN_ON.get(marker, (rated,)):
-        if sequence in acquired:
-            seen = torch.maximum(seen, _visibility(maps, marker, appearance, acquired[sequence]))
-    # a thin tube or a lesion thinner than the slice never fills a voxel: what counts is a share of its own peak
-    inside = (share > OUTLINE[marker] * _local_maximum(share, 5)) & (share > 0.08)
-    if marker is Marker.WMH:
-        bright = inside & (seen > 1)
-        label = _leave_out_specks(bright, LEAST_MM[marker])
-        return label, (share > 0.15) & ~label & (seen > FAINT_SHARE) | bright & ~label
-    seen_peak = _local_maximum(seen, 3)
-    drawn = inside & (seen_peak > 1)
-    label = _leave_out_specks(drawn, LEAST_MM[marker]) if marker in LEAST_MM else drawn
-    return label, (share > 0.15) & (seen_peak <= 1) & (seen_peak > FAINT_SHARE) | drawn & ~label
-
-
-def _leave_out_specks(drawn: torch.Tensor, least_mm: int) -> torch.Tensor:
-    """Only the lesions whose extent along one axis reaches ``least_mm``, on a grid of 1 mm."""
-    parts, count = ndimage.label(drawn.cpu().numpy(), np.ones((3, 3, 3)))
-    extent_mm = [max(part.stop - part.start for part in box) for box in ndimage.find_objects(parts)]
-    large = np.array([False, *(extent >= least_mm for extent in extent_mm)])
-    return torch.from_numpy(large[parts]).to(drawn.device) if count else drawn
-
-
-def _visibility(maps: LesionMaps, marker: Marker, appearance: Appearance, acquired: Acquired) -> torch.Tensor:
-    """Contrast of every voxel on one sequence, as a multiple of the least that a rater marks."""
-    sequence, signal = acquired.protocol.sequence, acquired.contrast.signal
-    if marker is Marker.WMH:
-        seen = _sample(maps.strength, acquired.sampling) * abs(appearance.wmh[sequence] - 1)
-    else:
-        seen = _sample(maps.fraction[marker], acquired.sampling) * lesion_contrast(marker, acquired.contrast, appearance)
-    brain_mean = sum(share * float(signal[code]) for code, share in BRAIN_MIX.items()) / max(float(signal[Structure.WHITE_MATTER]), 1e-3)
-    protocol = acquired.protocol
-    noise = np.linalg.norm([protocol.noise, protocol.texture, appearance.uneven[sequence], appearance.uneven_alone[sequence]])
-    return seen / max(VISIBLE_CONTRAST_TO_NOISE * float(noise), VISIBLE_CONTRAST[marker] * brain_mean)
-
-
-def _sample(array: NDArray[np.float32], sampling: Sampling) -> torch.Tensor:
-    fine = torch.from_numpy(array).to(sampling.native_from_fine[0].device)
-    return apply_axes(sampling.target_from_native, apply_axes(sampling.native_from_fine, fine))
-
-
-def _local_maximum(image: torch.Tensor, width: int) -> torch.Tensor:
-    """Maximum over a cube of odd width, axis by axis. Shifted copies are several times as fast as pooling on a CPU."""
-    for axis in range(3):
-        wider = image.clone()
-        for shift in range(1, width // 2 + 1):
-            rest = image.shape[axis] - shift
-            below, above = wider.narrow(axis, 0, rest), wider.narrow(axis, shift, rest)
-            torch.maximum(below, image.narrow(axis, shift, rest), out=below)
-            torch.maximum(above, image.narrow(axis, 0, rest), out=above)
-        image = wider
-    return image
-
-
 def lesion_contrast(marker: Marker, contrast: Contrast, appearance: Appearance) -> float:
     """Contrast of a voxel full of lesion against white matter, relative to white matter."""
     fluid = float(contrast.signal[Structure.LATERAL_VENTRICLE])
@@ -262,8 +150,3 @@ def _cavity_signal(contrast: Contrast, appearance: Appearance) -> float:
     if contrast.sequence is Sequence.FLAIR:
         fluid += appearance.cavity_fill * white
     return appearance.cavity_fluid * fluid + (1 - appearance.cavity_fluid) * white
-
-
-def rated_sequence(marker: Marker, present: Mapping[Sequence, object]) -> Sequence | None:
-    """The sequence on which a marker is rated in a session, None where there is none."""
-    return next((sequence for sequence in MARKERS[marker].rated_on if sequence in present), None)

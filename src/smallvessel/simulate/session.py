@@ -18,9 +18,10 @@ from ..volume import Grid, Mask, Transform, Volume, isotropic_grid, write_volume
 from .acquisition import AcquisitionSettings, Protocol, acquire_signal, aim_sampling, draw_protocol, draw_sampling
 from .anatomy import RIGHT_BIT, DeformSettings, Head, brain_box, brain_structure_mask, deform_head, load_head, map_brain
 from .burden import Burden, BurdenSettings, draw_burden
-from .images import Acquired, draw_appearance, rate_lesions, render_signal
+from .images import draw_appearance, render_signal
 from .lesion_maps import LesionMaps
 from .lesions import draw_lesions
+from .rating import Acquired, rate_lesions
 from .sequences import ContrastSettings, draw_contrast
 
 
