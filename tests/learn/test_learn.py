@@ -465,8 +465,9 @@ def test_a_quick_training_takes_a_smaller_network_and_fewer_heads(
     assert sizes[0] < sizes[1] / 3
 
 
-def test_a_training_notes_its_start_and_the_commands_it_went_on_with(tmp_path: Path) -> None:
-    for command in ("train --steps 9", "train --steps 9", "train --steps 7", "train --steps 9", "train --steps 8", "train --steps 7"):
-        recipes._note_start(tmp_path, {"command": command, "seed": 3})
+def test_a_training_notes_its_start_and_how_it_went_on(tmp_path: Path) -> None:
+    for command, commit in (("steps 9", "a"), ("steps 9", "a"), ("steps 7", "a"), ("steps 7", "b"), ("steps 9", "a"), ("steps 7", "b")):
+        recipes._note_start(tmp_path, {"command": command, "commit": commit, "seed": 3})
     noted = json.loads((tmp_path / recipes.STARTED).read_text())
-    assert noted == {"command": "train --steps 9", "seed": 3, "continued": ["train --steps 7", "train --steps 8"]}
+    then = [{"command": "steps 7", "commit": "a"}, {"command": "steps 7", "commit": "b"}]
+    assert noted == {"command": "steps 9", "commit": "a", "seed": 3, "continued": then}

@@ -39,9 +39,10 @@ from smallvessel.simulate.acquisition import (  # noqa: E402
 from smallvessel.simulate.images import (  # noqa: E402
     Appearance,
     draw_appearance,
+    lesion_contrast,
     render_signal,
 )
-from smallvessel.simulate.rating import BRAIN_MIX, VISIBLE_CONTRAST, Acquired, rate_lesions  # noqa: E402
+from smallvessel.simulate.rating import BRAIN_MIX, VISIBLE_CONTRAST, Acquired, _signal_to_noise, rate_lesions  # noqa: E402
 from smallvessel.simulate.sequences import ContrastSettings, draw_contrast  # noqa: E402
 from smallvessel.simulate.session import simulate_session, write_simulated_session  # noqa: E402
 
@@ -241,6 +242,45 @@ def test_uneven_tissue_hides_small_spaces() -> None:
         for uneven in (0.0, 0.2, 0.4)
     ]
     assert seen[0] > seen[1] > seen[2]
+
+
+def test_a_lesions_ratio_to_noise_is_that_of_a_filter_of_its_shape() -> None:
+    """Of a cube in white noise: contrast times the root of its samples, over the noise; also found by filtering noise."""
+    rng = np.random.default_rng(0)
+    contrast, lesions = torch.zeros((40, 40, 40)), np.zeros((40, 40, 40), np.int32)
+    lesions[4:7, 4:7, 4:7], lesions[20:26, 20:26, 20:26] = 1, 2
+    contrast[torch.from_numpy(lesions > 0)] = 0.2
+    for spacing_mm, acquired, samples_per_mm3 in (((1, 1, 1), (1, 1, 1), 1.0), ((0.5, 0.5, 6.0), (0.5, 1, 1), 1 / 3)):
+        protocol = replace(quiet_protocol(Sequence.T2W, rng), spacing_mm=spacing_mm, acquired=acquired, noise=0.1)
+        ratio = _signal_to_noise(contrast, lesions, 2, protocol).numpy()
+        for lesion, volume_mm3 in ((1, 27), (2, 216)):
+            assert ratio[lesions == lesion] == pytest.approx(2 * np.sqrt(volume_mm3 * samples_per_mm3), rel=1e-5)
+        assert not ratio[lesions == 0].any()
+    filtered = ndimage.uniform_filter(rng.normal(0, 0.1, (60, 60, 60)), 3, mode="wrap")
+    assert 0.2 / filtered.std() == pytest.approx(2 * np.sqrt(27), rel=0.05)
+
+
+def test_noise_hides_a_lesion_of_few_voxels_and_not_one_of_many() -> None:
+    rng = np.random.default_rng(0)
+    brain = small_brain()
+    maps = draw_lesions(brain, HEALTHY, rng)
+    x, y, z = (int(v) for v in np.argwhere(brain.tissues == Structure.WHITE_MATTER)[1234])
+    maps.fraction[Marker.EPVS][x : x + 1, y : y + 1, z : z + 1] = 1
+    at = tuple(np.arange(n, dtype=float) for n in brain.codes.shape)
+    contrast = draw_contrast(Sequence.T2W, rng, ContrastSettings(free_share=0))
+    appearance = replace(draw_appearance(rng), uneven=EVEN, uneven_alone=EVEN, space_fluid=1.0)
+
+    def is_drawn(noise: float) -> bool:
+        protocol = replace(quiet_protocol(Sequence.T2W, rng), acquired=(1, 1, 1), sharpening=(0, 0, 0), noise=noise)
+        sampling = draw_sampling(protocol, brain.codes.shape, at, np.random.default_rng(1), 0.3)  # type: ignore[arg-type]
+        drawn, _ = rate(maps, Marker.EPVS, appearance, {Sequence.T2W: Acquired(contrast, protocol, sampling)})
+        return bool(drawn.any())
+
+    peak = lesion_contrast(Marker.EPVS, contrast, appearance)
+    assert is_drawn(0.04 * peak)
+    assert not is_drawn(0.3 * peak)
+    maps.fraction[Marker.EPVS][x - 1 : x + 2, y - 1 : y + 2, z - 4 : z + 5] = 1
+    assert is_drawn(0.3 * peak)
 
 
 def rate(maps: LesionMaps, marker: Marker, appearance: Appearance, acquired: dict[Sequence, Acquired]) -> tuple[Any, Any]:

@@ -86,7 +86,7 @@ OTHER_SUBSETS = tuple(
 USABLE_DICE = 0.25
 """A marker found worse than this on validation sessions gets no threshold: it is then not assessed, not counted as none. Own choice."""
 STARTED = "started.json"
-"""Beside a checkpoint: the command, the commit and the start of the training, and with which other commands it went on."""
+"""Beside a checkpoint: the command, the commit and the start of the training, and with which other commands or commits it went on."""
 EXPORT_TOLERANCE = 1e-2
 """Largest difference of logits between the trained network and the exported file."""
 LIMITS: dict[ModelName, tuple[str, ...]] = {
@@ -226,14 +226,15 @@ def _validation_maps(label_maps: Path) -> tuple[Path, ...]:
 
 
 def _note_start(folder: Path, start: Mapping[str, object]) -> None:
-    """Keep how a training began, and every other command with which it went on."""
+    """Keep how a training began, and every other command or commit with which it went on."""
     path = folder / STARTED
     if path.exists():
         first = json.loads(path.read_text())
-        known = [first["command"], *first.get("continued", [])]
-        if start["command"] in known:
+        now = {key: start[key] for key in ("command", "commit")}
+        continued = first.get("continued", [])
+        if now in [{key: first[key] for key in now}, *continued]:
             return
-        start = {**first, "continued": [*known[1:], start["command"]]}
+        start = {**first, "continued": [*continued, now]}
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(start, indent=1) + "\n")
 
