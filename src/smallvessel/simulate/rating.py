@@ -87,7 +87,9 @@ def rate_lesions(
             contrast = _contrast(maps, marker, appearance, acquired[sequence])
             bright_enough = contrast / _least_contrast(marker, appearance, acquired[sequence])
             ratio = _signal_to_noise(contrast, lesions, count, acquired[sequence].protocol) / ROSE
-            seen = torch.maximum(seen, torch.minimum(bright_enough, _local_maximum(ratio, 3)))
+            # a lesion's own ratio inside its outline; on its blurred border that of the lesion, two voxels away at most
+            ratio = torch.where(inside, ratio, _local_maximum(ratio, 5))
+            seen = torch.maximum(seen, torch.minimum(bright_enough, ratio))
     if marker is Marker.WMH:
         bright = inside & (seen > 1)
         label = _leave_out_specks(bright, LEAST_MM[marker])
