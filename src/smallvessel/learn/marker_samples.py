@@ -170,7 +170,7 @@ class MarkerSamples:
             mean = float((shares * contrast.signal).sum()) * float(np.exp(rng.normal(0, SCALE_JITTER)))
             image[channel] = torch.clamp(acquired / mean, 0, CLIP) * mask_inside
             image[len(Sequence) + channel] = 1.0
-            taken[sequence] = Acquired(contrast, protocol, sampling)
+            taken[sequence] = Acquired(contrast, protocol, sampling, signal)
         label = torch.zeros((len(Marker), self.patch, self.patch, self.patch), dtype=torch.bool)
         weight = torch.zeros_like(label)
         for index, marker in enumerate(Marker):

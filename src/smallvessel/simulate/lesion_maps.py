@@ -26,10 +26,9 @@ class LesionMaps:
     black_hole : ndarray
         Share of a WMH that is T1-dark without being a cavity.
     rim : ndarray
-        Gliosis around lacunes: bright on FLAIR, labelled neither lesion nor background.
+        Gliosis around lacunes, old infarcts and haemorrhages, never labelled: 1.25 is as bright as a WMH.
     faint : ndarray
-        Diffuse change that no rater draws: tracts with little myelin, dirty white matter, the ependymal lining; and the gliosis of old
-        infarcts and haemorrhages, up to 2.
+        Diffuse change that no rater draws: tracts with little myelin, dirty white matter, the ependymal lining.
     dark : ndarray
         On SWI: veins, mineral, calcification, iron of old haemorrhages. Never labelled.
     halo : ndarray

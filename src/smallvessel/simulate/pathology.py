@@ -21,8 +21,8 @@ CORTICAL_RIM_MM, DEEP_RIM_MM = (1.5, 6.0), (1.5, 2.0)
 """Range of the scar's width around the cavity. Own choice."""
 HAEMORRHAGE_MM = (8.0, 26.0)
 """The same for half the length of an old haemorrhage, a slit or a ball: larger than a microbleed may be (10 mm)."""
-SCAR = (0.6, 2.0)
-"""Range of how bright gliosis is: 2 is as bright as a WMH (see ``Appearance.faint``)."""
+SCAR = (0.4, 1.25)
+"""Range of how bright gliosis is: 1.25 is as bright as a WMH (see ``LesionMaps.rim``)."""
 CORTICAL_SHARE, DEEP_SHARE = 0.6, 0.15
 """Shares of the old lesions that are cortical and deep infarcts; the rest are haemorrhages. Own choice."""
 
@@ -122,4 +122,4 @@ def _change_blob(
 
 
 def _scar(maps: LesionMaps, box: tuple[slice, ...], amount: FloatMap) -> None:
-    maps.faint[box] = np.maximum(maps.faint[box], amount)
+    maps.rim[box] = np.maximum(maps.rim[box], amount)

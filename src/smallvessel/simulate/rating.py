@@ -38,19 +38,24 @@ LEAST_MM = {Marker.WMH: 3, Marker.LACUNE: 3}
 """Extent below which a spot is not drawn. WMH: what a voxel-by-voxel cut leaves of faint lesions is specks that no person would
 mark. Readers of multiple sclerosis take 3 mm along the long axis (Filippi 2019, 10.1093/brain/awz144); for SVD there is no such rule.
 Lacunes have at least 3 mm (STRIVE-2, 10.1016/S1474-4422(23)00131-X)."""
-SEEN_ON = {Marker.LACUNE: (Sequence.FLAIR, Sequence.T1W, Sequence.T2W)}
-"""A cavity that is as bright as white matter on FLAIR is still plain to see on T1w or T2w. Other markers are seen where they are rated."""
+SEEN_ON = {Marker.LACUNE: (Sequence.FLAIR, Sequence.T1W, Sequence.T2W), Marker.EPVS: (Sequence.T2W, Sequence.T1W)}
+"""A cavity that is as bright as white matter on FLAIR is still plain to see on T1w or T2w, and a space that a thick T2w slice hides on
+a fine T1w. Other markers are seen where they are rated."""
 BRAIN_MIX = {Structure.WHITE_MATTER: 0.4, Structure.CORTEX: 0.45, Structure.LATERAL_VENTRICLE: 0.15}
 """Share of a brain mask's volume, for the mean signal that sets a display's window."""
 
 
 @dataclass(frozen=True)
 class Acquired:
-    """One sequence of a session, as it was acquired."""
+    """One sequence of a session, as it was acquired.
+
+    ``signal`` is that of the anatomy with its lesions, free of noise, on the anatomy's own grid.
+    """
 
     contrast: Contrast
     protocol: Protocol
     sampling: Sampling
+    signal: torch.Tensor
 
 
 def rate_lesions(
@@ -58,8 +63,9 @@ def rate_lesions(
 ) -> tuple[torch.Tensor, torch.Tensor] | None:
     """What a rater would draw on an acquired session: the lesion through the slice profile, cut at a share of its own peak.
 
-    A WMH is drawn voxel by voxel as far as it looks bright, and of the other markers all of a lesion that can be
-    seen at its peak; none that as a whole hardly stands out from noise. What is then shorter than ``LEAST_MM`` is not drawn.
+    A WMH is drawn voxel by voxel as far as it looks bright, or lies beside what does: a thin rim that shares its voxels with dark CSF
+    cannot be told from healthy tissue. Of the other markers all of a lesion is drawn that can be seen at its peak, on the finest of the
+    sequences that show it; none that as a whole hardly stands out from noise. What is then shorter than ``LEAST_MM`` is not drawn.
 
     Returns
     -------
@@ -72,32 +78,46 @@ def rate_lesions(
     rated = rated_sequence(marker, acquired)
     if rated is None:
         return None
-    own = acquired[rated]
+    shape = [matrix.shape[0] for matrix in acquired[rated].sampling.target_from_native]
+    drawn = torch.zeros(shape, dtype=torch.bool, device=acquired[rated].sampling.native_from_fine[0].device)
+    almost = drawn.clone()
     if not maps.fraction[marker].any():
-        shape = [matrix.shape[0] for matrix in own.sampling.target_from_native]
-        nothing = torch.zeros(shape, dtype=torch.bool, device=own.sampling.native_from_fine[0].device)
-        return nothing, nothing
-    share = _sample(maps.fraction[marker], own.sampling)
+        return drawn, almost
+    shown_on = [acquired[sequence] for sequence in SEEN_ON.get(marker, (rated,)) if sequence in acquired]
+    for one in sorted(shown_on, key=lambda one: _sample_mm3(one.protocol)):
+        more, faint = _draw_on(maps, marker, appearance, one)
+        drawn |= _apart_from(drawn, more) if drawn.any() else more
+        almost |= faint
+    label = _leave_out_specks(drawn, LEAST_MM[marker]) if marker in LEAST_MM else drawn
+    return label, (almost | drawn) & ~label
+
+
+def _draw_on(maps: LesionMaps, marker: Marker, appearance: Appearance, acquired: Acquired) -> tuple[torch.Tensor, torch.Tensor]:
+    """What is seen on one sequence, and what almost is."""
+    share = _sample(torch.from_numpy(maps.fraction[marker]), acquired.sampling)
     # a thin tube or a lesion thinner than the slice never fills a voxel: what counts is a share of its own peak
     inside = (share > OUTLINE[marker] * _local_maximum(share, 5)) & (share > 0.08)
     lesions, count = ndimage.label(inside.cpu().numpy(), np.ones((3, 3, 3)))
-    seen = torch.zeros_like(share)
-    for sequence in SEEN_ON.get(marker, (rated,)):
-        if sequence in acquired:
-            contrast = _contrast(maps, marker, appearance, acquired[sequence])
-            bright_enough = contrast / _least_contrast(marker, appearance, acquired[sequence])
-            ratio = _signal_to_noise(contrast, lesions, count, acquired[sequence].protocol) / ROSE
-            # a lesion's own ratio inside its outline; on its blurred border that of the lesion, two voxels away at most
-            ratio = torch.where(inside, ratio, _local_maximum(ratio, 5))
-            seen = torch.maximum(seen, torch.minimum(bright_enough, ratio))
+    contrast = _contrast(maps, marker, appearance, acquired)
+    least = _least_contrast(marker, appearance, acquired)
+    ratio = _signal_to_noise(contrast, lesions, count, acquired.protocol) / ROSE
+    # a lesion's own ratio inside its outline; on its blurred border that of the lesion, two voxels away at most
+    seen = torch.minimum(contrast / least, torch.where(inside, ratio, _local_maximum(ratio, 5)))
     if marker is Marker.WMH:
-        bright = inside & (seen > 1)
-        label = _leave_out_specks(bright, LEAST_MM[marker])
-        return label, (share > 0.15) & ~label & (seen > FAINT_SHARE) | bright & ~label
-    seen_peak = _local_maximum(seen, 3)
-    drawn = inside & (seen_peak > 1)
-    label = _leave_out_specks(drawn, LEAST_MM[marker]) if marker in LEAST_MM else drawn
-    return label, (share > 0.15) & (seen_peak <= 1) & (seen_peak > FAINT_SHARE) | drawn & ~label
+        shown = torch.where(inside, _shown_contrast(appearance.wmh[acquired.protocol.sequence] - 1, acquired), 0)
+        seen = torch.minimum(seen, _local_maximum(shown, 3) / least)
+    else:
+        seen = _local_maximum(seen, 3)
+    return inside & (seen > 1), (share > 0.15) & (seen <= 1) & (seen > FAINT_SHARE)
+
+
+def _apart_from(drawn: torch.Tensor, more: torch.Tensor) -> torch.Tensor:
+    """The lesions that do not touch one that is drawn already."""
+    parts, count = ndimage.label(more.cpu().numpy(), np.ones((3, 3, 3)))
+    known = np.zeros(count + 1, np.bool_)
+    known[0] = True
+    known[parts[_local_maximum(drawn.to(torch.uint8), 3).cpu().numpy() > 0]] = True
+    return torch.from_numpy(~known[parts]).to(drawn.device)
 
 
 def _leave_out_specks(drawn: torch.Tensor, least_mm: int) -> torch.Tensor:
@@ -111,8 +131,15 @@ def _leave_out_specks(drawn: torch.Tensor, least_mm: int) -> torch.Tensor:
 def _contrast(maps: LesionMaps, marker: Marker, appearance: Appearance, acquired: Acquired) -> torch.Tensor:
     """Contrast of every voxel on one sequence, relative to white matter."""
     if marker is Marker.WMH:
-        return _sample(maps.strength, acquired.sampling) * abs(appearance.wmh[acquired.protocol.sequence] - 1)
-    return _sample(maps.fraction[marker], acquired.sampling) * lesion_contrast(marker, acquired.contrast, appearance)
+        return _sample(torch.from_numpy(maps.strength), acquired.sampling) * abs(appearance.wmh[acquired.protocol.sequence] - 1)
+    lesion = torch.from_numpy(maps.fraction[marker])
+    return _sample(lesion, acquired.sampling) * lesion_contrast(marker, acquired.contrast, appearance)
+
+
+def _shown_contrast(gain: float, acquired: Acquired) -> torch.Tensor:
+    """How much brighter than white matter every voxel is, with all that it holds; darker, where WMH are dark."""
+    white = max(float(acquired.contrast.signal[Structure.WHITE_MATTER]), 1e-3)
+    return (_sample(acquired.signal, acquired.sampling) / white - 1) * (1 if gain > 0 else -1)
 
 
 def _least_contrast(marker: Marker, appearance: Appearance, acquired: Acquired) -> float:
@@ -126,15 +153,19 @@ def _least_contrast(marker: Marker, appearance: Appearance, acquired: Acquired) 
 
 def _signal_to_noise(contrast: torch.Tensor, lesions: NDArray[np.int32], count: int, protocol: Protocol) -> torch.Tensor:
     """Of each whole lesion, at its voxels: what a filter of its own shape would find in noise that is white over the acquired samples."""
-    sample_mm3 = float(np.prod(protocol.spacing_mm) / np.prod(protocol.acquired))
-    noise = np.sqrt(protocol.noise**2 * sample_mm3 + protocol.texture**2 * TEXTURE_MM3)
+    noise = np.sqrt(protocol.noise**2 * _sample_mm3(protocol) + protocol.texture**2 * TEXTURE_MM3)
     energy_mm3 = np.bincount(lesions.ravel(), contrast.square().cpu().numpy().ravel(), count + 1)
     energy_mm3[0] = 0
     return torch.from_numpy((np.sqrt(energy_mm3) / max(float(noise), 1e-6)).astype(np.float32)[lesions]).to(contrast.device)
 
 
-def _sample(array: NDArray[np.float32], sampling: Sampling) -> torch.Tensor:
-    fine = torch.from_numpy(array).to(sampling.native_from_fine[0].device)
+def _sample_mm3(protocol: Protocol) -> float:
+    """Volume of an acquired sample."""
+    return float(np.prod(protocol.spacing_mm) / np.prod(protocol.acquired))
+
+
+def _sample(fine: torch.Tensor, sampling: Sampling) -> torch.Tensor:
+    fine = fine.to(sampling.native_from_fine[0].device)
     return apply_axes(sampling.target_from_native, apply_axes(sampling.native_from_fine, fine))
 
 

@@ -132,20 +132,20 @@ def simulate_session(
         # positions are simulated by moving the head, so registration error is not added on top
         protocol = (protocols or {}).get(sequence) or draw_protocol(sequence, rng, settings.acquisition, is_reference=True)
         sampling = draw_sampling(protocol, shape, whole, rng, settings.acquisition.label_blur_mm)  # type: ignore[arg-type]
-        signal = render_signal(head.codes & np.uint8(RIGHT_BIT - 1), maps, contrast, appearance)
+        signal = moved = render_signal(head.codes & np.uint8(RIGHT_BIT - 1), maps, contrast, appearance)
         movements[sequence] = Transform.identity()
         if not is_reference:
             moved_from_head = _rigid(rng.normal(0, settings.movement_deg, 3), rng.normal(0, settings.movement_mm, 3), middle)
             head_from_moved = np.linalg.inv(moved_from_head)
-            signal = torch.from_numpy(ndimage.affine_transform(signal.numpy(), head_from_moved[:3, :3], head_from_moved[:3, 3], order=1))
+            moved = torch.from_numpy(ndimage.affine_transform(signal.numpy(), head_from_moved[:3, :3], head_from_moved[:3, 3], order=1))
             movements[sequence] = Transform(world_from_head @ head_from_moved @ np.linalg.inv(world_from_head))
-        native = acquire_signal(signal, protocol, sampling, generator).numpy()
+        native = acquire_signal(moved, protocol, sampling, generator).numpy()
         steps = np.diag([*protocol.spacing_mm, 1.0])
         steps[:3, 3] = [centres[0] for centres in sampling.centres_mm]
         images[sequence] = Volume(
             np.asarray(native * 400, np.float32), Grid((native.shape[0], native.shape[1], native.shape[2]), world_from_head @ steps)
         )
-        taken[sequence] = Acquired(contrast, protocol, sampling)
+        taken[sequence] = Acquired(contrast, protocol, sampling, signal)
     grid = isotropic_grid(images[sequences[0]].grid, 1.0)
     origin_mm = (np.linalg.inv(world_from_head) @ grid.affine)[:3, 3]
     targets_mm = tuple(start + np.arange(n, dtype=np.float64) for start, n in zip(origin_mm, grid.shape, strict=True))
