@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ from heads import small_brain, small_head
 from smallvessel.markers import Marker, Sequence
 from smallvessel.simulate.anatomy import RIGHT_BIT, Tissue, deform_head, find_narrow_sulci, flip_head, map_brain
 from smallvessel.simulate.burden import Burden, BurdenSettings, draw_burden
-from smallvessel.simulate.lesion_maps import LesionMaps, is_fluid
+from smallvessel.simulate.lesion_maps import is_fluid
 from smallvessel.simulate.lesions import SULCUS_TISSUE, _find_room, draw_diameter_mm, draw_lesions
 from smallvessel.simulate.pathology import SCAR
 from smallvessel.structures import Structure
@@ -36,13 +35,7 @@ from smallvessel.simulate.acquisition import (  # noqa: E402
     sharpening_matrix,
     truncation_matrix,
 )
-from smallvessel.simulate.images import (  # noqa: E402
-    Appearance,
-    draw_appearance,
-    lesion_contrast,
-    render_signal,
-)
-from smallvessel.simulate.rating import BRAIN_MIX, VISIBLE_CONTRAST, Acquired, _signal_to_noise, rate_lesions  # noqa: E402
+from smallvessel.simulate.images import draw_appearance, render_signal  # noqa: E402
 from smallvessel.simulate.sequences import ContrastSettings, draw_contrast  # noqa: E402
 from smallvessel.simulate.session import simulate_session, write_simulated_session  # noqa: E402
 
@@ -153,140 +146,6 @@ def test_lesions_stay_out_of_fluid_and_of_each_other() -> None:
     assert (maps.fraction[Marker.WMH] + maps.fraction[Marker.LACUNE]).max() <= 1 + 1e-5
     again = draw_lesions(brain, SICK, np.random.default_rng(3))
     assert all(np.array_equal(maps.fraction[marker], again.fraction[marker]) for marker in Marker)
-
-
-def test_a_rater_draws_no_specks_of_white_matter_hyperintensity_and_is_not_punished_for_them() -> None:
-    rng = np.random.default_rng(3)
-    maps = draw_lesions(small_brain(), HEALTHY, rng)
-    fraction = maps.fraction[Marker.WMH]
-    fraction[:] = maps.strength[:] = 0
-    speck, streak = (slice(40, 42), slice(40, 42), slice(40, 42)), (slice(60, 61), slice(60, 61), slice(40, 46))
-    for box in (speck, streak):
-        fraction[box] = maps.strength[box] = 1
-    at = np.arange(fraction.shape[0], dtype=np.float64)
-    protocol = replace(quiet_protocol(Sequence.FLAIR, rng), shift_mm=(0.0, 0.0, 0.0), acquired=(1, 1, 1), sharpening=(0, 0, 0))
-    sampling = draw_sampling(protocol, (at.size, at.size, at.size), (at, at, at), rng, 0.3)
-    appearance = replace(draw_appearance(rng), wmh=dict.fromkeys(Sequence, 2.0))
-    taken = {Sequence.FLAIR: Acquired(draw_contrast(Sequence.FLAIR, rng, ContrastSettings(free_share=0)), protocol, sampling)}
-    label, ignored = rate(maps, Marker.WMH, appearance, taken)
-    assert label[streak].any()
-    assert not ignored[streak].all()
-    assert not label[speck].any()
-    assert ignored[speck].any()
-
-
-def test_a_rater_draws_what_is_visible_and_nothing_else() -> None:
-    rng = np.random.default_rng(0)
-    brain = small_brain()
-    maps = draw_lesions(brain, HEALTHY, rng)
-    x, y, z = (int(v) for v in np.argwhere(brain.tissues == Structure.WHITE_MATTER)[1234])
-    ball = np.linalg.norm(np.indices(brain.codes.shape) - np.array([x, y, z]).reshape(3, 1, 1, 1), axis=0) < 4
-    maps.fraction[Marker.WMH][ball] = 1
-    contrast = draw_contrast(Sequence.FLAIR, rng, ContrastSettings(free_share=0))
-    appearance = replace(draw_appearance(rng), uneven=EVEN, uneven_alone=EVEN)
-    protocol = quiet_protocol(Sequence.FLAIR, rng)
-    at = tuple(np.arange(n, dtype=float) for n in brain.codes.shape)
-    sampling = draw_sampling(protocol, brain.codes.shape, at, rng, 0.3)  # type: ignore[arg-type]
-    maps.strength[ball] = 1.0
-    flair = {Sequence.FLAIR: Acquired(contrast, protocol, sampling)}
-    drawn, ignored = rate(maps, Marker.WMH, appearance, flair)
-    assert np.count_nonzero(drawn.numpy() != ball) < 0.25 * np.count_nonzero(ball)
-    assert not (ignored.numpy() & ~ndimage.binary_dilation(drawn.numpy(), iterations=2)).any()
-    gain = appearance.wmh[Sequence.FLAIR] - 1
-    half = ball & (np.arange(ball.shape[0])[:, None, None] < x)
-    maps.strength[half] = 0.05 / gain
-    drawn, _ = rate(maps, Marker.WMH, appearance, flair)
-    assert drawn[~half & ball].float().mean() > 0.8
-    assert drawn[half & ~ndimage.binary_dilation(~half & ball)].float().mean() < 0.1
-    brain_mean = sum(share * contrast.signal[code] for code, share in BRAIN_MIX.items()) / contrast.signal[Structure.WHITE_MATTER]
-    least = VISIBLE_CONTRAST[Marker.WMH] * brain_mean
-    for share_drawn, is_ignored in ((0.75, True), (0.3, False)):
-        maps.strength[ball] = share_drawn * least / gain
-        drawn, ignored = rate(maps, Marker.WMH, appearance, flair)
-        assert not drawn.any()
-        assert bool(ignored.any()) is is_ignored
-
-
-def test_a_cavity_as_bright_as_white_matter_on_flair_is_seen_on_t1w() -> None:
-    rng = np.random.default_rng(0)
-    brain = small_brain()
-    maps = draw_lesions(brain, HEALTHY, rng)
-    x, y, z = (int(v) for v in np.argwhere(brain.tissues == Structure.WHITE_MATTER)[1234])
-    ball = np.linalg.norm(np.indices(brain.codes.shape) - np.array([x, y, z]).reshape(3, 1, 1, 1), axis=0) < 4
-    maps.fraction[Marker.LACUNE][ball] = 1
-    at = tuple(np.arange(n, dtype=float) for n in brain.codes.shape)
-    acquired = {}
-    for sequence in (Sequence.FLAIR, Sequence.T1W):
-        protocol = quiet_protocol(sequence, rng)
-        sampling = draw_sampling(protocol, brain.codes.shape, at, rng, 0.3)  # type: ignore[arg-type]
-        acquired[sequence] = Acquired(draw_contrast(sequence, rng, ContrastSettings(free_share=0)), protocol, sampling)
-    signal = acquired[Sequence.FLAIR].contrast.signal
-    filled = (signal[Structure.WHITE_MATTER] - signal[Structure.LATERAL_VENTRICLE]) / signal[Structure.WHITE_MATTER]
-    appearance = replace(draw_appearance(rng), cavity_fill=float(filled), uneven=EVEN, uneven_alone=EVEN)
-    assert not rate(maps, Marker.LACUNE, appearance, {Sequence.FLAIR: acquired[Sequence.FLAIR]})[0].any()
-    drawn, _ = rate(maps, Marker.LACUNE, appearance, acquired)
-    assert np.count_nonzero(drawn.numpy() != ball) < 0.25 * np.count_nonzero(ball)
-    assert rate_lesions(maps, Marker.LACUNE, appearance, {Sequence.T1W: acquired[Sequence.T1W]}) is None
-
-
-def test_uneven_tissue_hides_small_spaces() -> None:
-    rng = np.random.default_rng(0)
-    brain = small_brain()
-    maps = draw_lesions(brain, SICK, rng)
-    at = tuple(np.arange(n, dtype=float) for n in brain.codes.shape)
-    protocol = quiet_protocol(Sequence.T2W, rng)
-    sampling = draw_sampling(protocol, brain.codes.shape, at, rng, 0.3)  # type: ignore[arg-type]
-    t2w = {Sequence.T2W: Acquired(draw_contrast(Sequence.T2W, rng, ContrastSettings(free_share=0)), protocol, sampling)}
-    seen = [
-        np.count_nonzero(rate(maps, Marker.EPVS, replace(draw_appearance(rng), uneven=dict.fromkeys(Sequence, uneven)), t2w)[0].numpy())
-        for uneven in (0.0, 0.2, 0.4)
-    ]
-    assert seen[0] > seen[1] > seen[2]
-
-
-def test_a_lesions_ratio_to_noise_is_that_of_a_filter_of_its_shape() -> None:
-    """Of a cube in white noise: contrast times the root of its samples, over the noise; also found by filtering noise."""
-    rng = np.random.default_rng(0)
-    contrast, lesions = torch.zeros((40, 40, 40)), np.zeros((40, 40, 40), np.int32)
-    lesions[4:7, 4:7, 4:7], lesions[20:26, 20:26, 20:26] = 1, 2
-    contrast[torch.from_numpy(lesions > 0)] = 0.2
-    for spacing_mm, acquired, samples_per_mm3 in (((1, 1, 1), (1, 1, 1), 1.0), ((0.5, 0.5, 6.0), (0.5, 1, 1), 1 / 3)):
-        protocol = replace(quiet_protocol(Sequence.T2W, rng), spacing_mm=spacing_mm, acquired=acquired, noise=0.1)
-        ratio = _signal_to_noise(contrast, lesions, 2, protocol).numpy()
-        for lesion, volume_mm3 in ((1, 27), (2, 216)):
-            assert ratio[lesions == lesion] == pytest.approx(2 * np.sqrt(volume_mm3 * samples_per_mm3), rel=1e-5)
-        assert not ratio[lesions == 0].any()
-    filtered = ndimage.uniform_filter(rng.normal(0, 0.1, (60, 60, 60)), 3, mode="wrap")
-    assert 0.2 / filtered.std() == pytest.approx(2 * np.sqrt(27), rel=0.05)
-
-
-def test_noise_hides_a_lesion_of_few_voxels_and_not_one_of_many() -> None:
-    rng = np.random.default_rng(0)
-    brain = small_brain()
-    maps = draw_lesions(brain, HEALTHY, rng)
-    x, y, z = (int(v) for v in np.argwhere(brain.tissues == Structure.WHITE_MATTER)[1234])
-    maps.fraction[Marker.EPVS][x : x + 1, y : y + 1, z : z + 1] = 1
-    at = tuple(np.arange(n, dtype=float) for n in brain.codes.shape)
-    contrast = draw_contrast(Sequence.T2W, rng, ContrastSettings(free_share=0))
-    appearance = replace(draw_appearance(rng), uneven=EVEN, uneven_alone=EVEN, space_fluid=1.0)
-
-    def is_drawn(noise: float) -> bool:
-        protocol = replace(quiet_protocol(Sequence.T2W, rng), acquired=(1, 1, 1), sharpening=(0, 0, 0), noise=noise)
-        sampling = draw_sampling(protocol, brain.codes.shape, at, np.random.default_rng(1), 0.3)  # type: ignore[arg-type]
-        drawn, _ = rate(maps, Marker.EPVS, appearance, {Sequence.T2W: Acquired(contrast, protocol, sampling)})
-        return bool(drawn.any())
-
-    peak = lesion_contrast(Marker.EPVS, contrast, appearance)
-    assert is_drawn(0.04 * peak)
-    assert not is_drawn(0.3 * peak)
-    maps.fraction[Marker.EPVS][x - 1 : x + 2, y - 1 : y + 2, z - 4 : z + 5] = 1
-    assert is_drawn(0.3 * peak)
-
-
-def rate(maps: LesionMaps, marker: Marker, appearance: Appearance, acquired: dict[Sequence, Acquired]) -> tuple[Any, Any]:
-    rating = rate_lesions(maps, marker, appearance, acquired)
-    assert rating is not None
-    return rating
 
 
 def quiet_protocol(sequence: Sequence, rng: np.random.Generator) -> Protocol:
@@ -489,10 +348,10 @@ def test_old_lesions_clear_their_place_of_markers_and_change_what_is_seen() -> N
     old = draw_lesions(brain, replace(SICK, old_lesions=2), np.random.default_rng(7))
     assert any((old.fraction[marker] < sick.fraction[marker] - 0.5).any() for marker in Marker)
     assert all((old.fraction[marker] <= sick.fraction[marker] + 1e-6).all() for marker in Marker)
-    changed = (old.faint > sick.faint + 0.3) | (old.pocket > sick.pocket + 0.3)
+    changed = (old.rim > sick.rim + 0.3) | (old.pocket > sick.pocket + 0.3)
     assert np.count_nonzero(changed) > 200
     assert not (changed & is_fluid(brain.tissues)).any()
-    least_extent = np.where(old.faint > sick.faint, old.faint / SCAR[1], 0)
+    least_extent = np.where(old.rim > sick.rim, old.rim / SCAR[1], 0)
     assert all((old.fraction[marker] <= 1 - least_extent + 1e-6).all() for marker in Marker)
 
 
