@@ -36,11 +36,17 @@ LACUNE_MM = (3.0, 15.0)
 LACUNE_MEDIAN_MM, LACUNE_LOG_SD = 5.5, 0.5
 """Of the lognormal from which diameters are drawn: one in nine above 10 mm. Own choice; with 5.2 and .4, of which room left hardly any
 above 10 mm, a network found lacunes of 12 mm in real images less often than those of 8 mm."""
+LACUNE_WIDTH_MM = 2.5
+"""Least width of a lacune: small ones are round. Own choice; with cavities of 2 by 4 mm, and perivascular spaces up to 3.5 mm wide, chance
+told the two apart: four of six lacunes that a network invented in simulated sessions were such spaces (round 15)."""
 LACUNE_SITES = 12
 """Places among which a lacune takes the first that has room for it."""
 LACUNE_WALL_MM = 2.0
 """Least distance of a lacune's ellipsoid from the voxels of a ventricle or sulcus: a cavity that opens into them is no lacune to a rater,
 since nobody could tell it from them. Own choice; rough walls and half a voxel's shift leave about 1 mm of tissue."""
+
+EPVS_WIDTH_MM = (0.8, 2.8)
+"""Range of the width of perivascular spaces: below 3 mm (STRIVE-2)."""
 
 CMB_MM = (2.0, 10.0)
 """Diameter of CMB (STRIVE-2)."""
@@ -164,7 +170,7 @@ def _draw_lacunes(maps: LesionMaps, brain: BrainMaps, burden: Burden, rng: np.ra
         at, diameter = _find_room(fluid, sites, drawn_mm)
         if diameter < LACUNE_MM[0]:
             continue
-        radii = diameter / 2 * np.array([1.0, rng.uniform(0.65, 1), rng.uniform(0.5, 0.95)])
+        radii = np.maximum(diameter * np.array([1.0, rng.uniform(0.65, 1), rng.uniform(0.5, 0.95)]), LACUNE_WIDTH_MM) / 2
         axes = random_axes(rng)
         centre = at + rng.uniform(-0.5, 0.5, 3)
         rough = rng.uniform(0, 0.25)
@@ -232,9 +238,9 @@ def _draw_epvs(maps: LesionMaps, brain: BrainMaps, burden: Burden, rng: np.rando
 def _one_space(
     target: FloatMap, at: NDArray[np.int64], direction: NDArray[np.float64], length_mm: float, wide: float, rng: np.random.Generator
 ) -> None:
-    width = float(np.clip(np.exp(rng.normal(np.log(1.45 * wide), 0.32)), 0.8, 3.2))
+    width = float(np.clip(np.exp(rng.normal(np.log(1.45 * wide), 0.32)), *EPVS_WIDTH_MM))
     length = float(np.clip(length_mm, width, 20))
-    radii = width / 2 * np.array([0.75, 1.0, 1.0, 0.7]) * np.exp(rng.normal(0, 0.1, 4))
+    radii = np.minimum(width / 2 * np.array([0.75, 1.0, 1.0, 0.7]) * np.exp(rng.normal(0, 0.1, 4)), EPVS_WIDTH_MM[1] / 2)
     stamp_tube(target, at + rng.uniform(-0.5, 0.5, 3) + bent_path(direction, length, rng), radii)
 
 
