@@ -143,6 +143,7 @@ def draw_burden(patient: Patient) -> Burden:
         epvs_nuclei_per_l=crowding * part(ranges.epvs_nuclei_per_l, bool(none[2])),
         epvs_white_per_l=crowding * part(ranges.epvs_white_per_l, bool(none[2])),
         cmb_per_l=part(ranges.cmb_per_l, bool(none[3])),
+        pontine=0.0 if none[0] else ranges.pontine_share,
     )
 
 

@@ -355,6 +355,24 @@ def test_old_lesions_clear_their_place_of_markers_and_change_what_is_seen() -> N
     assert all((old.fraction[marker] <= 1 - least_extent + 1e-6).all() for marker in Marker)
 
 
+def test_a_pontine_hyperintensity_lies_within_the_brainstem_and_can_be_large() -> None:
+    brain = small_brain()
+    codes = brain.codes.copy()
+    stem = np.zeros(codes.shape, np.bool_)
+    stem[36:52, 36:52, 20:34] = True
+    codes[stem] = Structure.BRAINSTEM
+    with_stem = replace(brain, codes=codes)
+    burden = replace(HEALTHY, deep_wmh_per_l=1e-9, pontine=1.0)
+    extents_mm = []
+    for seed in range(8):
+        inside = draw_lesions(with_stem, burden, np.random.default_rng(seed)).fraction[Marker.WMH] > 0.5
+        assert inside[stem].any()
+        assert not (inside & ~stem).any()
+        extents_mm.append(max(np.ptp(axis) + 1 for axis in np.nonzero(inside)))
+    assert max(extents_mm) > 9
+    assert not draw_lesions(with_stem, replace(burden, pontine=0.0), np.random.default_rng(0)).fraction[Marker.WMH].any()
+
+
 def test_the_share_of_brains_with_an_old_lesion_is_as_set() -> None:
     drawn = [draw_burden(np.random.default_rng(seed), BurdenSettings(old_lesion_share=0.3)).old_lesions for seed in range(400)]
     assert 0.22 < np.mean([number > 0 for number in drawn]) < 0.38

@@ -64,6 +64,7 @@ TRAINING_BURDEN = BurdenSettings(
     none_share=0.2,
     rim_mm=(0.1, 7.0),
     deep_wmh_per_l=(15.0, 400.0),
+    pontine_share=0.4,
     lacunes_per_l=(15.0, 200.0),
     epvs_nuclei_per_l=(40.0, 1200.0),
     epvs_white_per_l=(40.0, 700.0),

@@ -18,6 +18,8 @@ class BurdenSettings:
     median, from below 1 to above 100."""
     deep_wmh_per_l: tuple[float, float] = (8.0, 260.0)
     """Range, log-uniform, of the density of deep WMH per litre of white matter."""
+    pontine_share: float = 0.2
+    """Share of brains with WMH that have one in the middle of the brainstem too. Own choice."""
     lacunes_per_l: tuple[float, float] = (2.0, 45.0)
     """Range, log-uniform, of the density of lacunes per litre of deep tissue."""
     epvs_nuclei_per_l: tuple[float, float] = (20.0, 900.0)
@@ -34,7 +36,7 @@ class BurdenSettings:
 class Burden:
     """One brain's disease: mean rim thickness in mm and densities per litre; 0 where there is none.
 
-    ``old_lesions`` is a number: infarcts and haemorrhages, which are no markers.
+    ``old_lesions`` is a number: infarcts and haemorrhages, which are no markers; ``pontine`` the chance of a WMH in the brainstem's middle.
     """
 
     rim_mm: float
@@ -44,6 +46,7 @@ class Burden:
     epvs_white_per_l: float
     cmb_per_l: float
     old_lesions: int = 0
+    pontine: float = 0.0
 
 
 def draw_burden(rng: np.random.Generator, settings: BurdenSettings = BurdenSettings()) -> Burden:
@@ -62,5 +65,6 @@ def draw_burden(rng: np.random.Generator, settings: BurdenSettings = BurdenSetti
         epvs_nuclei_per_l=0.0 if none[2] else part(settings.epvs_nuclei_per_l),
         epvs_white_per_l=0.0 if none[2] else part(settings.epvs_white_per_l),
         cmb_per_l=0.0 if none[3] else part(settings.cmb_per_l),
+        pontine=0.0 if none[0] else settings.pontine_share,
         old_lesions=int((rng.random(2) < settings.old_lesion_share).cumprod().sum()),
     )

@@ -67,6 +67,11 @@ and with whole voxels of CSF between them the cortex of simulated FLAIRs had .80
 to 1.14 (T2w 1.18 to 1.84 and 1.19 to 1.33; ten and nine sessions)."""
 LARGEST_DEEP_WMH_MM = 9.0
 """Largest mean radius of one deep WMH; larger ones come from several that meet."""
+LARGEST_OTHER_WMH_MM = 5.0
+"""The same in thalamus, putamen, brainstem and cerebellum."""
+PONTINE_RADIUS_MM = (2.5, 8.0)
+"""Range, log-uniform, of the mean radius of a hyperintensity in the middle of the brainstem. Own choice: up to most of the pons. A network
+that had seen none above 4 mm missed a plain one on a real scan (round 15)."""
 
 
 def _draw_wmh(maps: LesionMaps, brain: BrainMaps, burden: Burden, rng: np.random.Generator) -> None:
@@ -102,13 +107,16 @@ def _draw_wmh(maps: LesionMaps, brain: BrainMaps, burden: Burden, rng: np.random
         number = draw_count(burden.deep_wmh_per_l, weight, rng)
         largest_mm = float(np.exp(rng.uniform(np.log(3.0), np.log(5.0 + 0.04 * burden.deep_wmh_per_l))))
         for at in pick_voxels(weight, number, rng):
-            _deep_wmh(maps, at, rng, white, min(largest_mm, LARGEST_DEEP_WMH_MM))
+            _deep_wmh(maps, at, rng, white, _draw_radius_mm(min(largest_mm, LARGEST_DEEP_WMH_MM), rng))
         maps.counts[Marker.WMH] = number
-        other = np.isin(tissues, (Structure.BRAINSTEM, Structure.THALAMUS, Structure.CEREBELLAR_WHITE, Structure.PUTAMEN)).astype(
-            np.float32
-        )
-        for at in pick_voxels(other, draw_count(0.25 * burden.deep_wmh_per_l, other, rng), rng):
-            _deep_wmh(maps, at, rng, other > 0, min(largest_mm, 4.0))
+        other = np.isin(tissues, (Structure.BRAINSTEM, Structure.THALAMUS, Structure.CEREBELLAR_WHITE, Structure.PUTAMEN))
+        weight = other.astype(np.float32)
+        for at in pick_voxels(weight, draw_count(0.25 * burden.deep_wmh_per_l, weight, rng), rng):
+            _deep_wmh(maps, at, rng, other, _draw_radius_mm(min(largest_mm, LARGEST_OTHER_WMH_MM), rng))
+        if rng.random() < burden.pontine:
+            stem = tissues == Structure.BRAINSTEM
+            for at in pick_voxels((stem & (surface > 3)).astype(np.float32), 1, rng):
+                _deep_wmh(maps, at, rng, stem, float(np.exp(rng.uniform(*np.log(PONTINE_RADIUS_MM)))))
     _draw_penumbra(maps, white, rng)
 
 
@@ -130,13 +138,14 @@ def _draw_penumbra(maps: LesionMaps, white: NDArray[np.bool_], rng: np.random.Ge
     maps.faint[:] = np.maximum(maps.faint, np.minimum(around, 0.5) * white * (1 - maps.fraction[Marker.WMH]))
 
 
-def _deep_wmh(maps: LesionMaps, at: NDArray[np.int64], rng: np.random.Generator, allowed: NDArray[np.bool_], largest_mm: float) -> None:
-    radius = (
-        float(np.exp(rng.uniform(np.log(1.2), np.log(largest_mm))))
-        if rng.random() < 0.35
-        else float(np.exp(rng.uniform(np.log(1.2), np.log(min(3.4, largest_mm)))))
-    )
-    radii = radius * np.exp(rng.normal(0, 0.25, 3))
+def _draw_radius_mm(largest_mm: float, rng: np.random.Generator) -> float:
+    """Most deep WMH are small, whatever the largest."""
+    most = largest_mm if rng.random() < 0.35 else min(3.4, largest_mm)
+    return float(np.exp(rng.uniform(np.log(1.2), np.log(most))))
+
+
+def _deep_wmh(maps: LesionMaps, at: NDArray[np.int64], rng: np.random.Generator, allowed: NDArray[np.bool_], radius_mm: float) -> None:
+    radii = radius_mm * np.exp(rng.normal(0, 0.25, 3))
     before = maps.fraction[Marker.WMH]
     reach = float(radii.max()) * 1.5 + 2
     low = np.maximum(np.floor(at - reach).astype(int), 0)
@@ -149,10 +158,10 @@ def _deep_wmh(maps: LesionMaps, at: NDArray[np.int64], rng: np.random.Generator,
         reach,
         ellipsoid(radii, random_axes(rng), 0.45, rng, float(rng.uniform(0.4, 0.9))),
     )
-    local *= ndimage.binary_dilation(allowed[box]) if radius < 3 else allowed[box]
+    local *= ndimage.binary_dilation(allowed[box]) if radius_mm < 3 else allowed[box]
     before[box] = np.maximum(before[box], local)
     maps.strength[box] = np.maximum(maps.strength[box], local * np.float32(rng.uniform(0.6, 1.0)))
-    if radius > 2 and rng.random() < 0.3:
+    if radius_mm > 2 and rng.random() < 0.3:
         maps.black_hole[box] = np.maximum(maps.black_hole[box], local**2 * np.float32(rng.uniform(0.4, 1.0)))
 
 
