@@ -47,7 +47,7 @@ RELAXATION_AT_1_5_T = (0.75, 1.1, 1.35)
 BEYOND = 1.05
 """The external scanner's ranges begin this factor beyond the end of the simulator's usual ones."""
 
-CROWDED_FROM, CROWDED = 0.8, 6.0
+CROWDED_FROM, CROWDED = 0.8, 20.0
 """From this severity on perivascular spaces rise beyond the simulator's range, to so many times it in the worst patient: without that the
 grades that count more than 20 in one slab do not occur."""
 
