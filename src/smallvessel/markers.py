@@ -39,6 +39,9 @@ class MarkerInfo:
         Prefix of its columns in ``measures.tsv``.
     rated_on : tuple of Sequence
         Sequences on whose native grid the mask is also written, first present one wins.
+    seen_on : tuple of Sequence
+        Sequences that show it: a lesion is drawn on the finest of those present. A cavity as bright as white matter on FLAIR is plain
+        on T1w or T2w, and a space that a thick T2w slice hides on a fine T1w.
     needs_one_of : tuple of Sequence
         The marker is assessed only if at least one of these is present.
     min_diameter_mm, max_diameter_mm : float or None
@@ -56,6 +59,7 @@ class MarkerInfo:
     short: str
     column: str
     rated_on: tuple[Sequence, ...]
+    seen_on: tuple[Sequence, ...]
     needs_one_of: tuple[Sequence, ...]
     min_diameter_mm: float | None
     max_diameter_mm: float | None
@@ -73,6 +77,7 @@ MARKERS: dict[Marker, MarkerInfo] = {
         short="WMH",
         column="wmh",
         rated_on=(Sequence.FLAIR,),
+        seen_on=(Sequence.FLAIR,),
         needs_one_of=(Sequence.FLAIR,),
         min_diameter_mm=None,
         max_diameter_mm=None,
@@ -86,6 +91,7 @@ MARKERS: dict[Marker, MarkerInfo] = {
         short="lacunes",
         column="lacune",
         rated_on=(Sequence.FLAIR,),
+        seen_on=(Sequence.FLAIR, Sequence.T1W, Sequence.T2W),
         needs_one_of=(Sequence.FLAIR,),
         min_diameter_mm=3.0,
         max_diameter_mm=15.0,
@@ -99,6 +105,7 @@ MARKERS: dict[Marker, MarkerInfo] = {
         short="EPVS",
         column="epvs",
         rated_on=(Sequence.T2W, Sequence.T1W),
+        seen_on=(Sequence.T2W, Sequence.T1W),
         needs_one_of=(Sequence.T2W, Sequence.T1W),
         min_diameter_mm=None,
         max_diameter_mm=None,
@@ -112,6 +119,7 @@ MARKERS: dict[Marker, MarkerInfo] = {
         short="microbleeds",
         column="cmb",
         rated_on=(Sequence.SWI,),
+        seen_on=(Sequence.SWI,),
         needs_one_of=(Sequence.SWI,),
         min_diameter_mm=2.0,
         max_diameter_mm=10.0,

@@ -12,6 +12,7 @@ from phantoms import ball, ellipsoid, make_grid, voxel_centres_mm
 from scenes import scene, scene_anatomy, scene_grid, scene_image
 from smallvessel.markers import Marker, Sequence
 from smallvessel.records import Native, Prepared
+from smallvessel.segment.plausibility import slices_of
 from smallvessel.segment.refine import Refined, Threshold, refine_markers
 from smallvessel.structures import Structure
 from smallvessel.volume import LabelMap, Mask, Transform
@@ -254,6 +255,17 @@ def test_microbleed_drawn_over_two_thick_slices_is_kept_but_a_vessel_through_thr
     column = tube((-11.0, -8.0, -6.0), (0, 0, 1), height_mm, 1.6)
     assert refine(scene(native=native), CMB=column).labels[Marker.CMB].any() == kept
     assert not refine(CMB=tube((-11.0, -8.0, -6.0), (0, 0, 1), 12.0, 1.6)).labels[Marker.CMB].any()
+
+
+def test_shapes_are_judged_on_the_thinnest_slices_that_show_the_marker() -> None:
+    thick = make_grid((60, 64, 9), (1.0, 1.0, 6.0))
+    on_thick = Native(thick, Mask(np.ones(thick.shape, bool), thick), Transform.identity())
+    native = {Sequence.T2W: on_thick, Sequence.FLAIR: on_thick}
+    for marker in (Marker.LACUNE, Marker.EPVS):
+        assert slices_of(scene(native=native), marker).spacing_mm == pytest.approx(1.0), "T1w"
+        without_t1w = scene(sequences=(Sequence.FLAIR, Sequence.T2W), native=native)
+        assert slices_of(without_t1w, marker).spacing_mm == pytest.approx(6.0)
+    assert slices_of(scene(native=native), Marker.WMH).spacing_mm == pytest.approx(6.0), "FLAIR alone shows WMH"
 
 
 def test_microbleed_size_and_place() -> None:

@@ -132,7 +132,7 @@ class Candidate:
 
 @dataclass(frozen=True, eq=False)
 class Slices:
-    """The slices of the sequence on which a marker is rated: their unit normal in the reference's world, and their spacing.
+    """The slices of the sequence on which a marker is drawn: their unit normal in the reference's world, and their spacing.
 
     A small lesion is drawn one slice thick, or two if it straddles them, whatever its true height: thick slices turn balls into tubes.
     Sizes and shapes are judged without the height that two slices can add.
@@ -159,11 +159,15 @@ class Slices:
 
 
 def slices_of(prepared: Prepared, marker: Marker) -> Slices:
-    """The slices of the first present sequence on which a marker is rated."""
-    native = next(prepared.native[sequence] for sequence in MARKERS[marker].rated_on if sequence in prepared.native)
-    step = native.reference_from_native.matrix[:3, :3] @ native.grid.affine[:3, native.grid.slice_axis]
-    spacing_mm = float(np.linalg.norm(step))
-    return Slices(step / spacing_mm, spacing_mm)
+    """The slices of the sequence on which a marker is drawn: of those that show it, the one with the thinnest."""
+    steps_mm = []
+    for sequence in MARKERS[marker].seen_on:
+        if sequence in prepared.images:
+            native = prepared.native[sequence]
+            steps_mm.append(native.reference_from_native.matrix[:3, :3] @ native.grid.affine[:3, native.grid.slice_axis])
+    step_mm = min(steps_mm, key=lambda step: float(np.linalg.norm(step)))
+    spacing_mm = float(np.linalg.norm(step_mm))
+    return Slices(step_mm / spacing_mm, spacing_mm)
 
 
 @dataclass(frozen=True, eq=False)

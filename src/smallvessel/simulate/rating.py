@@ -38,9 +38,6 @@ LEAST_MM = {Marker.WMH: 3, Marker.LACUNE: 3}
 """Extent below which a spot is not drawn. WMH: what a voxel-by-voxel cut leaves of faint lesions is specks that no person would
 mark. Readers of multiple sclerosis take 3 mm along the long axis (Filippi 2019, 10.1093/brain/awz144); for SVD there is no such rule.
 Lacunes have at least 3 mm (STRIVE-2, 10.1016/S1474-4422(23)00131-X)."""
-SEEN_ON = {Marker.LACUNE: (Sequence.FLAIR, Sequence.T1W, Sequence.T2W), Marker.EPVS: (Sequence.T2W, Sequence.T1W)}
-"""A cavity that is as bright as white matter on FLAIR is still plain to see on T1w or T2w, and a space that a thick T2w slice hides on
-a fine T1w. Other markers are seen where they are rated."""
 BRAIN_MIX = {Structure.WHITE_MATTER: 0.4, Structure.CORTEX: 0.45, Structure.LATERAL_VENTRICLE: 0.15}
 """Share of a brain mask's volume, for the mean signal that sets a display's window."""
 
@@ -83,7 +80,7 @@ def rate_lesions(
     almost = drawn.clone()
     if not maps.fraction[marker].any():
         return drawn, almost
-    shown_on = [acquired[sequence] for sequence in SEEN_ON.get(marker, (rated,)) if sequence in acquired]
+    shown_on = [acquired[sequence] for sequence in MARKERS[marker].seen_on if sequence in acquired]
     for one in sorted(shown_on, key=lambda one: _sample_mm3(one.protocol)):
         more, faint = _draw_on(maps, marker, appearance, one)
         drawn |= _apart_from(drawn, more) if drawn.any() else more
