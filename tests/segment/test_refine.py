@@ -189,6 +189,16 @@ def test_wide_ovoid_perivascular_space_becomes_a_lacune_only_with_support() -> N
     assert refined.confidence[Marker.LACUNE] == pytest.approx((0.9,))
 
 
+@pytest.mark.parametrize(("support", "moved"), [(0.3, False), (0.5, True)])
+def test_support_is_measured_by_the_peak_that_a_lesion_needs_not_by_its_outline(support: float, moved: bool) -> None:
+    mask, prepared = dark_lacune()
+    maps = probabilities(EPVS=mask)
+    maps[Marker.LACUNE][mask] = support
+    refined = refine_markers(prepared, maps, {**LIMITS, Marker.LACUNE: Threshold(0.07, 3.0, 0.9)})
+    assert refined.labels[Marker.LACUNE].any() == moved
+    assert refined.labels[Marker.EPVS].any() != moved
+
+
 def test_thin_elongated_lacune_becomes_a_perivascular_space_or_is_dropped() -> None:
     mask = tube((-11.0, -12.0, 8.0), (0, 1, 0), 10.0, 1.0)
     prepared = scene(images=with_signal(Sequence.FLAIR, mask, 40.0))

@@ -19,7 +19,8 @@ CONFIDENCE_PERCENTILE = 90.0
 """A lesion's confidence is this percentile of the calibrated probability inside: the probability of its core. The mean would be lower
 for small lesions only because more of them is edge; the maximum is one voxel's noise."""
 SUPPORT = 0.5
-"""A cavity changes its marker by its shape only if the other marker's probability reaches this share of its threshold in it."""
+"""A cavity changes its marker by its shape only if the other marker's probability reaches in it this share of the peak that makes a lesion
+(``seed_probability``). Outlines are drawn at much lower ones, which support nothing."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +171,7 @@ def _exchange_by_shape(
     for marker, other in ((Marker.LACUNE, Marker.EPVS), (Marker.EPVS, Marker.LACUNE)):
         for candidate in kept[marker]:
             moved = Candidate(other, candidate.box, candidate.inside)
-            support = probability[other][candidate.box][candidate.inside].max() >= SUPPORT * thresholds[other].probability
+            support = probability[other][candidate.box][candidate.inside].max() >= SUPPORT * thresholds[other].seed_probability
             if not shapes[marker](candidate.voxels, around.grid, around.slices[marker]):
                 settled[marker].append(candidate)
             elif support and why_implausible(moved, around) is None:
