@@ -284,6 +284,21 @@ def test_of_nearly_equal_points_for_perivascular_spaces_the_one_with_fewest_fals
     assert point.dice * point.f1 < 0.92 * (120 / 121), "the best product is another point's"
 
 
+@pytest.mark.parametrize(("noisy", "lowest_is_best"), [(1, True), (20, False)])
+def test_a_session_full_of_false_microbleeds_does_not_decide_but_many_do(noisy: int, lowest_is_best: bool) -> None:
+    lowest, others = THRESHOLDS[0], THRESHOLDS[1:]
+    good, poor = observe_lesion(1000, 900, 1000), observe_lesion(700, 600, 1000)
+    many = Observed(
+        np.full(40, 0.99), np.full(40, 30.0), np.full(40, 0.9), np.full(40, 30.0), np.zeros(40), np.zeros((2, 0), np.int64), 0, 0, 0.001
+    )
+    none = replace(many, **{name: np.zeros(0) for name in ("peak", "volume_mm3", "confidence", "voxels", "shared")})
+    ill = {(Marker.CMB, lowest): good} | {(Marker.CMB, t): poor for t in others}
+    crowded = {(Marker.CMB, lowest): many} | {(Marker.CMB, t): none for t in others}
+    point = choose_points([ill] * 200 + [crowded] * noisy)[Marker.CMB]
+    assert (point.threshold.probability == lowest) == lowest_is_best
+    assert point.spared == pytest.approx(200 / 201 if lowest_is_best else 1.0, abs=1e-6)
+
+
 def test_expected_errors_count_what_is_false_missed_and_too_small() -> None:
     grid = scene_grid()
     found, false, missed = ball(grid, (-11.0, -8.0, 8.0), 3.0), ball(grid, (11.0, -8.0, 8.0), 3.0), ball(grid, (11.0, 12.0, 8.0), 3.0)
@@ -296,7 +311,7 @@ def test_expected_errors_count_what_is_false_missed_and_too_small() -> None:
         return np.broadcast_to(np.log(probability / (1 - probability)), (4, *grid.shape))
 
     table = tabulate(session, forward, {str(marker): 1.0 for marker in Marker})
-    loose = OperatingPoint(Threshold(0.5, 3.0, 0.5), 0.0, 0.0, 0.0, 0.0, 0.0)
+    loose = OperatingPoint(Threshold(0.5, 3.0, 0.5), 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
     errors = expect_errors([table] * 30, {Marker.EPVS: loose})[Marker.EPVS]
     assert errors.sessions == 30
     sure, doubtful = (lesion_chance(c, float(mask.sum()) * grid.voxel_volume_mm3, errors) for c, mask in ((0.97, found), (0.6, false)))
