@@ -45,7 +45,7 @@ MUST_NOT_ALARM = (Marker.LACUNE, Marker.CMB)
 """One of them counts in the burden scores: a brain without any should have none. Dice and F1 are therefore multiplied with the share of
 brains that would get no false lesion, if these fell at random (Poisson), each brain at its own rate. Counted on brains without lesions
 alone, of which there are four in sixteen, that share was chance: it led to a point (round 11) at which half of the lacunes were missed.
-With one rate for all, a few views in which false ones abound decided: no microbleed below 12 mm3 was reported any more (round 16)."""
+With one rate for all, few sessions with many false ones decided: no microbleed below 12 mm3 was reported any more (round 16)."""
 LEAST_VOLUMES_MM3 = (3.0, 5.0, 8.0, 12.0)
 Patch = tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]
 """Logits, labels and known voxels of one patch."""

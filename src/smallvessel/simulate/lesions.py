@@ -71,7 +71,7 @@ LARGEST_OTHER_WMH_MM = 5.0
 """The same in thalamus, putamen, brainstem and cerebellum."""
 PONTINE_RADIUS_MM = (2.5, 8.0)
 """Range, log-uniform, of the mean radius of a hyperintensity in the middle of the brainstem. Own choice: up to most of the pons. A network
-that had seen none above 4 mm missed a plain one on a real scan (round 15)."""
+that had seen few there, of 4 mm at most, missed a plain one on a real scan (round 15)."""
 
 
 def _draw_wmh(maps: LesionMaps, brain: BrainMaps, burden: Burden, rng: np.random.Generator) -> None:
