@@ -291,7 +291,8 @@ def test_a_session_full_of_false_microbleeds_does_not_decide_but_many_do(noisy: 
     many = Observed(
         np.full(40, 0.99), np.full(40, 30.0), np.full(40, 0.9), np.full(40, 30.0), np.zeros(40), np.zeros((2, 0), np.int64), 0, 0, 0.001
     )
-    none = replace(many, **{name: np.zeros(0) for name in ("peak", "volume_mm3", "confidence", "voxels", "shared")})
+    empty = np.zeros(0)
+    none = replace(many, peak=empty, volume_mm3=empty, confidence=empty, voxels=empty, shared=empty)
     ill = {(Marker.CMB, lowest): good} | {(Marker.CMB, t): poor for t in others}
     crowded = {(Marker.CMB, lowest): many} | {(Marker.CMB, t): none for t in others}
     point = choose_points([ill] * 200 + [crowded] * noisy)[Marker.CMB]
