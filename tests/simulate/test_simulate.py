@@ -15,6 +15,7 @@ from smallvessel.simulate.anatomy import RIGHT_BIT, Tissue, deform_head, find_na
 from smallvessel.simulate.burden import Burden, BurdenSettings, draw_burden
 from smallvessel.simulate.lesion_maps import is_fluid
 from smallvessel.simulate.lesions import SULCUS_TISSUE, _find_room, draw_diameter_mm, draw_lesions
+from smallvessel.simulate.normal import POCKETS_MM
 from smallvessel.simulate.pathology import SCAR
 from smallvessel.structures import Structure
 from smallvessel.volume import isotropic_grid
@@ -285,11 +286,12 @@ def test_narrow_sulci_have_signal_between_fluid_and_cortex_on_every_sequence() -
     assert all(SULCUS_TISSUE[0] <= share <= SULCUS_TISSUE[1] for share in shares)
 
 
-def test_pockets_of_fluid_lie_in_and_just_below_cortex_and_look_like_fluid() -> None:
+def test_pockets_of_fluid_lie_in_and_just_below_cortex_or_beside_the_third_ventricle_and_look_like_fluid() -> None:
     brain, rng = small_brain(), np.random.default_rng(3)
     drawn = [draw_lesions(brain, HEALTHY, np.random.default_rng(seed)).pocket for seed in range(4)]
     cortex = brain.tissues == Structure.CORTEX
-    beside = (brain.tissues == Structure.WHITE_MATTER) & (brain.surface_mm <= 1)
+    beside = (brain.tissues == Structure.WHITE_MATTER) & (brain.surface_mm <= POCKETS_MM)
+    beside |= ndimage.binary_dilation(brain.tissues == Structure.THIRD_VENTRICLE, iterations=POCKETS_MM) & (brain.tissues > 0)
     assert all(pocket[~cortex & ~beside].max() == 0 for pocket in drawn)
     assert any(pocket[beside].max() > 0.2 for pocket in drawn)
     assert all(0.2 < pocket.max() <= 1 for pocket in drawn)

@@ -68,9 +68,9 @@ UNEVEN_ALONE = {Sequence.FLAIR: 0.02, Sequence.T1W: 0.035, Sequence.T2W: 0.03, S
 def draw_appearance(rng: np.random.Generator) -> Appearance:
     """Draw a session's appearance."""
     wmh = {
-        Sequence.FLAIR: float(rng.uniform(1.35, 2.0)),
+        Sequence.FLAIR: float(rng.uniform(1.42, 2.0)),
         Sequence.T1W: float(rng.uniform(0.62, 0.92) if rng.random() < 0.6 else rng.uniform(0.88, 1.03)),
-        Sequence.T2W: float(rng.uniform(1.2, 1.95)),
+        Sequence.T2W: float(rng.uniform(1.08, 1.95)),
         Sequence.SWI: float(rng.uniform(1.0, 1.15)),
     }
     uneven = float(rng.uniform(0.03, 0.1))

@@ -29,6 +29,7 @@ from .forms import (
     unit_vector,
 )
 from .lesion_maps import LesionMaps, is_fluid
+from .normal import draw_faint, draw_pockets
 from .pathology import draw_old_lesions
 
 LACUNE_MM = (3.0, 15.0)
@@ -134,7 +135,7 @@ def _favour_horns(brain: BrainMaps, amount: float) -> FloatMap:
 
 def _draw_penumbra(maps: LesionMaps, white: NDArray[np.bool_], rng: np.random.Generator) -> None:
     """The faint surroundings of WMH, which raters leave out."""
-    around = ndimage.gaussian_filter(maps.strength, float(rng.uniform(1.5, 4.0))) * np.float32(rng.uniform(0.0, 1.2))
+    around = ndimage.gaussian_filter(maps.strength, float(rng.uniform(1.5, 4.0))) * np.float32(rng.uniform(0.0, 0.9))
     maps.faint[:] = np.maximum(maps.faint, np.minimum(around, 0.5) * white * (1 - maps.fraction[Marker.WMH]))
 
 
@@ -313,48 +314,6 @@ def _draw_dark_mimics(maps: LesionMaps, brain: BrainMaps, rng: np.random.Generat
             paint(dark, at.astype(float), 5, ellipsoid(rng.uniform(0.8, 2.6, 3), np.eye(3), 0.2, rng, 0.6))
 
 
-def _draw_faint(maps: LesionMaps, brain: BrainMaps, rng: np.random.Generator) -> None:
-    """Diffuse brightening of normal or dirty white matter, and the thin bright lining of the ventricles."""
-    tissues = brain.tissues
-    white = tissues == Structure.WHITE_MATTER
-    ventricle = brain.ventricle_mm.astype(np.float32)
-    if rng.random() < 0.6:
-        broad = np.exp(-ventricle / np.float32(rng.uniform(6, 18))) * np.clip(0.5 + 0.5 * smooth_noise(tissues.shape, 25.0, rng), 0, 1.5)
-        maps.faint[:] = broad * white * np.float32(rng.uniform(0.05, 0.45))
-    if rng.random() < 0.75:
-        lining = sigmoid((np.float32(rng.uniform(0.8, 2.4)) - ventricle) / np.float32(0.3)) * white
-        maps.faint[:] = np.maximum(maps.faint, lining * np.float32(rng.uniform(0.1, 0.6)))
-    if rng.random() < 0.7:  # septum and fornix, which are brighter on FLAIR than other white matter and no WMH
-        middle = near_midline(brain) & white & (ventricle < 7)
-        maps.faint[:] = np.maximum(maps.faint, middle * np.float32(rng.uniform(0.1, 0.8)))
-    if rng.random() < 0.5:  # sheets along the ventricles, as the optic radiation
-        band = np.exp(-(((ventricle - rng.uniform(2, 12)) / rng.uniform(1.5, 4)) ** 2)).astype(np.float32)
-        band *= np.clip(smooth_noise(tissues.shape, 25.0, rng), 0, 1.2) * white
-        maps.faint[:] = np.maximum(maps.faint, band * np.float32(rng.uniform(0.1, 0.45)))
-    if rng.random() < 0.5:  # broad patches, as in the internal capsule and the terminal zones
-        patches = np.clip(smooth_noise(tissues.shape, float(rng.uniform(8, 20)), rng) - 0.7, 0, 1) * white
-        maps.faint[:] = np.maximum(maps.faint, patches * np.float32(rng.uniform(0.1, 0.45)))
-    cortex = (tissues == Structure.CORTEX) | (tissues == Structure.HIPPOCAMPUS) | (tissues == Structure.AMYGDALA)
-    if rng.random() < 0.5:
-        maps.faint[:] = np.maximum(
-            maps.faint, cortex * np.clip(smooth_noise(tissues.shape, 18.0, rng), 0, 1.5) * np.float32(rng.uniform(0, 0.3))
-        )
-
-
-def _draw_pockets(maps: LesionMaps, brain: BrainMaps, rng: np.random.Generator) -> None:
-    """CSF inside the label map's cortex and in the white matter that touches it, since bottoms of sulci reach deeper than the map knows.
-
-    Where one smooth field is zero there is a sheet, where two are zero a thread.
-    """
-    cortex = (brain.tissues == Structure.CORTEX) | (brain.tissues == Structure.CEREBELLAR_CORTEX)
-    cortex |= (brain.tissues == Structure.WHITE_MATTER) & (brain.surface_mm <= 1)
-    first, second = (smooth_noise(cortex.shape, float(rng.uniform(4, 8)), rng) for _ in range(2))
-    where = np.clip(0.3 + smooth_noise(cortex.shape, 18.0, rng), 0, 1) * cortex
-    thread = np.exp(-(first**2 + second**2) / np.float32(rng.uniform(0.15, 0.35) ** 2))
-    sheet = np.exp(-(first**2) / np.float32(rng.uniform(0.1, 0.3) ** 2)) * np.float32(rng.uniform(0, 0.6))
-    maps.pocket[:] = np.maximum(thread * np.float32(rng.uniform(0.4, 1.0)), sheet) * where
-
-
 def draw_lesions(brain: BrainMaps, burden: Burden, rng: np.random.Generator) -> LesionMaps:
     """Draw all lesions and mimics of a brain, or of a patch of one.
 
@@ -373,8 +332,8 @@ def draw_lesions(brain: BrainMaps, burden: Burden, rng: np.random.Generator) -> 
     maps = LesionMaps(
         dict(zip(Marker, empty[:4], strict=True)), strength, black_hole, rim, faint, dark, halo, uneven, alone, touching, pocket
     )
-    _draw_pockets(maps, brain, rng)
-    _draw_faint(maps, brain, rng)
+    draw_pockets(maps, brain, rng)
+    draw_faint(maps, brain, rng)
     _draw_wmh(maps, brain, burden, rng)
     if burden.lacunes_per_l > 0:
         _draw_lacunes(maps, brain, burden, rng)
