@@ -22,7 +22,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from machine import RESULTS, describe_machine, machine_markdown, markdown_table, write_result
-from simulated import truth_path
 from smallvessel.config import MeasureSettings
 from smallvessel.derivatives import read_record, session_files, write_text
 from smallvessel.errors import InputError
@@ -46,6 +45,7 @@ from smallvessel.reference import LEAST_SESSIONS, Reference, fit_reference
 from smallvessel.restore import list_sessions, read_session
 from smallvessel.scales import SCALES, Scale
 from smallvessel.shapes import label_components
+from smallvessel.simulate.truth import find_truth
 from smallvessel.tables import NOT_AVAILABLE, tsv
 from smallvessel.volume import LabelMap, read_mask, resample
 
@@ -114,7 +114,9 @@ def true_segmentation(result: SessionResult, folder: Path) -> Segmentation:
     """The true masks in the place of the predicted ones."""
     return Segmentation(
         {
-            marker: true_map(found, result.prepared, truth_path(folder, result.id, marker)) if isinstance(found, MarkerMap) else found
+            marker: true_map(found, result.prepared, find_truth(folder, result.id.subject, marker, result.prepared.images))
+            if isinstance(found, MarkerMap)
+            else found
             for marker, found in result.segmentation.markers.items()
         }
     )

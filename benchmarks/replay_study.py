@@ -156,7 +156,8 @@ def simulate_patients(patients: Iterable[Patient], label_maps: Path, raw: Path) 
         When a head's label map is missing.
     """
     from smallvessel.simulate.anatomy import deform_head, load_head
-    from smallvessel.simulate.session import record_path, simulate_session, write_simulated_session
+    from smallvessel.simulate.session import simulate_session, write_simulated_session
+    from smallvessel.simulate.truth import record_path
 
     raw.mkdir(parents=True, exist_ok=True)
     description = {"Name": "SIMULATED by smallvessel, not real patients", "BIDSVersion": "1.9.0", "DatasetType": "raw"}

@@ -38,6 +38,7 @@ from smallvessel.intake.bids import find_sessions
 from smallvessel.markers import MARKERS, Marker
 from smallvessel.markers import Sequence as MrSequence
 from smallvessel.records import NotAssessed, SessionId
+from smallvessel.simulate.truth import find_truth, record_path
 from smallvessel.tables import NOT_AVAILABLE
 from smallvessel.volume import LabelMap, Mask, Transform, read_mask, resample
 
@@ -79,16 +80,6 @@ class Summary:
     volume_r: Estimate | NotAssessed
 
 
-def truth_path(folder: Path, id: SessionId, marker: Marker) -> Path:
-    """Where a simulated folder keeps the true mask of a marker."""
-    return folder / "derivatives" / "truth" / session_files(id).folder / "anat" / f"{id}_label-{marker}_mask.nii.gz"
-
-
-def record_path(folder: Path, id: SessionId | str) -> Path:
-    """Where it keeps what a session was drawn from."""
-    return folder / "derivatives" / "truth" / str(id).split("_")[0] / "anat" / f"{id}_simulation.json"
-
-
 def score_folder(folder: Path, out: Path) -> tuple[list[Score], list[str]]:
     """Compare every session of a simulated folder with its truth.
 
@@ -100,12 +91,13 @@ def score_folder(folder: Path, out: Path) -> tuple[list[Score], list[str]]:
     """
     scores, missing = [], []
     for source in find_sessions(folder):
-        record_path = out / session_files(source.id).measures
-        truths = {marker: path for marker in Marker if (path := truth_path(folder, source.id, marker)).exists()}
-        if not record_path.exists():
+        measures = out / session_files(source.id).measures
+        if not measures.exists():
             missing.append(f"{source.id}: the session failed, see logs/{source.id}.log")
             continue
-        record = json.loads(record_path.read_text(encoding="utf-8"))
+        record = json.loads(measures.read_text(encoding="utf-8"))
+        images = [MrSequence(name) for name in record["sequences"]]
+        truths = {m: path for m in Marker if (path := find_truth(folder, source.id.subject, m, images)).exists()}
         for marker, path in truths.items():
             if "not_assessed" in record["markers"][marker]:
                 missing.append(f"{source.id}, {marker}: {record['markers'][marker]['not_assessed']}")
@@ -118,7 +110,7 @@ def score_folder(folder: Path, out: Path) -> tuple[list[Score], list[str]]:
 
 def movement_to(reference: MrSequence, folder: Path, id: SessionId) -> Transform | None:
     """From the world of the image that the pipeline took as reference to the truth's; None where they are the same."""
-    record = json.loads(record_path(folder, id).read_text())
+    record = json.loads(record_path(folder, id.subject).read_text())
     matrix = np.array(record["ReferenceFromSequence"][reference])
     return None if np.array_equal(matrix, np.eye(4)) else Transform(matrix)
 
@@ -175,7 +167,7 @@ def _slice_mm(folder: Path, score: Score) -> float:
 
 
 def _record(folder: Path, score: Score) -> dict[str, Any]:
-    record: dict[str, Any] = json.loads(record_path(folder, score.session).read_text())
+    record: dict[str, Any] = json.loads(record_path(folder, score.session.removeprefix("sub-")).read_text())
     return record
 
 

@@ -24,11 +24,11 @@ from scipy import ndimage
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-import simulated  # noqa: E402
 from smallvessel.derivatives import session_files  # noqa: E402
 from smallvessel.intake.bids import find_sessions  # noqa: E402
 from smallvessel.intake.nifti import read_nifti  # noqa: E402
 from smallvessel.markers import MARKERS, Marker, Sequence  # noqa: E402
+from smallvessel.simulate.truth import record_path, truth_path  # noqa: E402
 from smallvessel.volume import LabelMap, Transform, read_mask, resample  # noqa: E402
 
 TARGET = ROOT / "docs" / "images" / "failures.jpg"
@@ -54,9 +54,9 @@ class Failure:
 def failures_of(folder: Path, out: Path) -> Iterator[Failure]:
     """Every missed and every false lesion of a simulated folder, on the truth's 1 mm grid."""
     for source in find_sessions(folder):
-        record = json.loads(simulated.record_path(folder, source.id).read_text())
+        record = json.loads(record_path(folder, source.id.subject).read_text())
         for marker in Marker:
-            truth_file = simulated.truth_path(folder, source.id, marker)
+            truth_file = truth_path(folder, source.id.subject, marker)
             mask_file = out / session_files(source.id).image(Sequence.FLAIR, f"label-{marker}_mask", "1mm")
             if not (truth_file.exists() and mask_file.exists()):
                 continue

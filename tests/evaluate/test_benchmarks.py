@@ -27,6 +27,7 @@ from smallvessel.evaluate import Estimate
 from smallvessel.markers import Marker, Sequence
 from smallvessel.models import WEIGHTS, load_card
 from smallvessel.records import NotAssessed, SessionId
+from smallvessel.simulate.truth import record_path, truth_path
 from smallvessel.volume import Grid, Mask, Transform, write_volume
 
 ANALYSIS = make_grid((40, 44, 36), (1.0, 1.0, 1.0), centre_mm=(0.3, -0.2, 0.4))
@@ -57,13 +58,17 @@ def simulated_folder(tmp_path: Path) -> tuple[Path, Path]:
     }
     for id in IDS[:3]:
         true, predicted = places[id.subject]
-        write_volume(simulated.truth_path(folder, id, Marker.WMH), balls(TRUTH, *true))
-        write_volume(simulated.truth_path(folder, id, Marker.CMB), balls(TRUTH))
+        write_volume(truth_path(folder, id.subject, Marker.WMH), balls(TRUTH, *true))
+        write_volume(truth_path(folder, id.subject, Marker.CMB), balls(TRUTH))
         write_volume(out / session_files(id).image(Sequence.FLAIR, "label-WMH_mask", "1mm"), balls(ANALYSIS, *predicted))
-        record = {"reference": "FLAIR", "markers": {"WMH": {"count": len(predicted)}, "CMB": {"not_assessed": NO_SWI}}}
+        record = {
+            "reference": "FLAIR",
+            "sequences": ["FLAIR"],
+            "markers": {"WMH": {"count": len(predicted)}, "CMB": {"not_assessed": NO_SWI}},
+        }
         (out / session_files(id).measures).write_text(json.dumps(record), encoding="utf-8")
         movements = {"FLAIR": np.eye(4).tolist(), "T1w": MOVED.tolist()}
-        simulated.record_path(folder, id).write_text(json.dumps({"ReferenceFromSequence": movements}), encoding="utf-8")
+        record_path(folder, id.subject).write_text(json.dumps({"ReferenceFromSequence": movements}), encoding="utf-8")
     return folder, out
 
 
@@ -82,7 +87,7 @@ def test_results_in_the_world_of_another_image_are_brought_back(simulated_folder
     files = session_files(IDS[0])
     there = [tuple(np.array(centre) - MOVED[:3, 3]) for centre in ((0, 0, 0), (10, 10, 0))]
     write_volume(out / files.image(Sequence.T1W, "label-WMH_mask", "1mm"), balls(ANALYSIS, *there))
-    record = {"reference": "T1w", "markers": {"WMH": {"count": 2}, "CMB": {"not_assessed": NO_SWI}}}
+    record = {"reference": "T1w", "sequences": ["T1w"], "markers": {"WMH": {"count": 2}, "CMB": {"not_assessed": NO_SWI}}}
     (out / files.measures).write_text(json.dumps(record), encoding="utf-8")
     scores, _ = simulated.score_folder(folder, out)
     assert scores[0].dice > 0.85

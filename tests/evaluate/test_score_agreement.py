@@ -10,12 +10,12 @@ import pytest
 
 import agreement
 from results import make_result
-from simulated import truth_path
 from smallvessel.derivatives import finish_session, write_session
 from smallvessel.evaluate import Estimate
 from smallvessel.markers import Marker
 from smallvessel.records import MarkerMap, MarkerMeasures, Measurements, NotAssessed, Score, SessionId
 from smallvessel.scales import SCALES, Scale
+from smallvessel.simulate.truth import truth_path
 from smallvessel.volume import Mask, write_volume
 
 
@@ -104,7 +104,7 @@ def test_finished_results_are_read_and_nothing_is_run(tmp_path: Path) -> None:
     for marker, found in result.segmentation.markers.items():
         if isinstance(found, MarkerMap):
             empty = marker is Marker.WMH
-            write_volume(truth_path(folder, result.id, marker), Mask(found.mask.data & (not empty), found.mask.grid))
+            write_volume(truth_path(folder, result.id.subject, marker), Mask(found.mask.data & (not empty), found.mask.grid))
     (both,) = agreement.measure_folder(folder, out)
     assert both.networks == "anatomy 1.0 sha256:a; markers 1.0 sha256:b"
     predicted, true = (agreement.values_of(one) for one in (both.predicted, both.true))

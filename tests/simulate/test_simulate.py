@@ -17,8 +17,9 @@ from smallvessel.simulate.lesion_maps import is_fluid
 from smallvessel.simulate.lesions import SULCUS_TISSUE, _find_room, draw_diameter_mm, draw_lesions
 from smallvessel.simulate.normal import POCKETS_MM
 from smallvessel.simulate.pathology import SCAR
+from smallvessel.simulate.truth import find_truth, truth_path
 from smallvessel.structures import Structure
-from smallvessel.volume import isotropic_grid
+from smallvessel.volume import isotropic_grid, read_mask
 
 torch = pytest.importorskip("torch", reason="the simulator's images need torch")
 
@@ -41,6 +42,8 @@ from smallvessel.simulate.sequences import ContrastSettings, draw_contrast  # no
 from smallvessel.simulate.session import simulate_session, write_simulated_session  # noqa: E402
 
 HEALTHY = Burden(0, 0, 0, 0, 0, 0)
+FEWER = {Marker.LACUNE: ("FLAIR", "FLAIRT1w", "FLAIRT2w"), Marker.EPVS: ("T2w", "T1w")}
+"""Sets of sequences from which a marker is rated apart."""
 EVEN = dict.fromkeys(Sequence, 0.0)
 SICK = Burden(rim_mm=3, deep_wmh_per_l=2000, lacunes_per_l=300, epvs_nuclei_per_l=900, epvs_white_per_l=900, cmb_per_l=300)
 
@@ -229,7 +232,8 @@ def test_a_session_is_written_as_bids_with_its_truth_in_the_same_world(tmp_path:
     assert all(np.array_equal(session.images[s].data, again.images[s].data) for s in Sequence)
     write_simulated_session(session, tmp_path, "sim000")
     written = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.nii.gz"))
-    truth = [f"derivatives/truth/sub-sim000/anat/sub-sim000_label-{marker}_mask.nii.gz" for marker in Marker]
+    parts = [*(f"label-{m}" for m in Marker), *(f"desc-{some}_label-{m}" for m, sets in FEWER.items() for some in sets)]
+    truth = [f"derivatives/truth/sub-sim000/anat/sub-sim000_{part}_mask.nii.gz" for part in parts]
     assert written == sorted([*truth, *(f"sub-sim000/anat/sub-sim000_{sequence}.nii.gz" for sequence in Sequence)])
     flair, wmh = session.images[Sequence.FLAIR], session.truth[Marker.WMH]
     lesion = wmh.grid.world(np.argwhere(wmh.data))
@@ -239,6 +243,30 @@ def test_a_session_is_written_as_bids_with_its_truth_in_the_same_world(tmp_path:
     tissue = flair.data[tuple(at[inside].T)]
     assert float(np.median(tissue)) > 1.1 * float(np.median(flair.data[flair.data > 200]))
     assert all(mask.grid.same_as(isotropic_grid(flair.grid, 1.0)) for mask in session.truth.values())
+
+
+def test_from_fewer_sequences_a_rater_draws_what_these_show(tmp_path: Path) -> None:
+    """In noisy slices of 8 mm fewer spaces and lacunes can be seen than on a T1w of 1 mm beside them."""
+    thick, thin = (
+        draw_protocol(s, np.random.default_rng(5), AcquisitionSettings(volumetric_share=share))
+        for s, share in ((Sequence.FLAIR, 0.0), (Sequence.T1W, 1.0))
+    )
+    protocols = {
+        Sequence.FLAIR: replace(thick, spacing_mm=(1, 1, 8), profile_mm=(1, 1, 8), noise=0.12),
+        Sequence.T1W: replace(thin, noise=0.01, texture=0.0),
+        Sequence.T2W: replace(thick, sequence=Sequence.T2W, spacing_mm=(1, 1, 8), profile_mm=(1, 1, 8), noise=0.12),
+    }
+    session = simulate_session(small_head(), (11,), tuple(protocols), protocols=protocols, burden=SICK)
+    write_simulated_session(session, tmp_path, "sim000")
+
+    def drawn(marker: Marker, *images: Sequence) -> int:
+        return int(np.count_nonzero(read_mask(find_truth(tmp_path, "sim000", marker, images)).data))
+
+    everything = (Sequence.FLAIR, Sequence.T1W, Sequence.T2W)
+    assert drawn(Marker.EPVS, Sequence.T2W) < drawn(Marker.EPVS, Sequence.T1W) <= drawn(Marker.EPVS, *everything)
+    assert drawn(Marker.LACUNE, Sequence.FLAIR) < drawn(Marker.LACUNE, Sequence.FLAIR, Sequence.T1W)
+    assert drawn(Marker.WMH, Sequence.FLAIR) == drawn(Marker.WMH, *everything) > 0
+    assert find_truth(tmp_path, "sim000", Marker.EPVS, everything) == truth_path(tmp_path, "sim000", Marker.EPVS)
 
 
 def test_aiming_elsewhere_moves_the_picture_and_nothing_else() -> None:

@@ -21,13 +21,14 @@ from ..intake.sequences import load_session
 from ..markers import Marker, Sequence
 from ..models import ModelCard, ModelName, Network, write_card
 from ..prepare import prepare_session
-from ..records import SessionSource
+from ..records import Prepared, SessionSource
 from ..segment.predict import with_mirror_image
 from ..simulate.acquisition import AcquisitionSettings
 from ..simulate.burden import BurdenSettings
-from ..simulate.session import simulate_dataset, truth_path
+from ..simulate.session import simulate_dataset
+from ..simulate.truth import find_truth
 from ..structures import Structure
-from ..volume import read_mask
+from ..volume import Mask, read_mask
 from .anatomy_samples import AnatomySamples
 from .calibrate import KnownSession, Table, calibrate, choose_points, predict_patches, shift_logits, tabulate
 from .expect import expect_errors
@@ -199,7 +200,8 @@ def validation_heads(label_maps: Path, folder: Path, per_head: int, seed: int) -
 def tabulate_sessions(label_maps: Path, folder: Path, sessions: int, seed: int, card: ModelCard, weights: Path) -> list[Table]:
     """What every operating point makes of whole simulated sessions of the same heads, one process per core.
 
-    Each session counts three times: with all its sequences, with FLAIR and T1w alone, and with another of the subsets in turn.
+    Each session counts three times: with all its sequences, with FLAIR and T1w alone, and with another of the subsets in turn, each
+    against what a rater would draw on these.
     """
     data = folder.parent / "sessions-validation"
     simulate_dataset(_validation_maps(label_maps), data, sessions, seed)
@@ -215,11 +217,14 @@ def _use_one_core() -> None:
 
 def _tabulate_views(source: SessionSource, subset: frozenset[Sequence], data: Path, card: ModelCard, weights: Path) -> list[Table]:
     prepared = prepare_session(load_session(source))
-    paths = {marker: truth_path(data, source.id.subject, marker) for marker in Marker}
-    truth = {marker: read_mask(path) for marker, path in paths.items() if path.exists()}
     fewer = (replace(prepared, images={s: image for s, image in prepared.images.items() if s in of}) for of in (USUAL_SUBSET, subset))
     network = with_mirror_image(Network(card, weights))
-    return [tabulate(KnownSession(view, truth), network, card.temperature) for view in (prepared, *fewer)]
+    return [tabulate(KnownSession(view, _truth_of(view, source, data)), network, card.temperature) for view in (prepared, *fewer)]
+
+
+def _truth_of(view: Prepared, source: SessionSource, data: Path) -> dict[Marker, Mask]:
+    paths = {marker: find_truth(data, source.id.subject, marker, view.images) for marker in Marker}
+    return {marker: read_mask(path) for marker, path in paths.items() if path.exists()}
 
 
 def _validation_maps(label_maps: Path) -> tuple[Path, ...]:

@@ -23,6 +23,7 @@ from .lesion_maps import LesionMaps
 from .lesions import draw_lesions
 from .rating import Acquired, rate_lesions
 from .sequences import ContrastSettings, draw_contrast
+from .truth import record_path, shown_on, truth_path
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ class SimulatedSession:
         What a rater would draw, on the 1 mm grid over the field of view of the reference image (the first sequence present), on which
         the pipeline works too: half a voxel between two grids would cost small lesions a quarter of their Dice. Only for markers
         whose sequence is present.
+    truth_from_fewer : mapping of (Marker, tuple of Sequence) to Mask
+        The same, had the rater only some of the sequences on which the marker is seen.
     burden : Burden
     protocols : mapping of Sequence to Protocol
     reference_from_sequence : mapping of Sequence to Transform
@@ -61,6 +64,7 @@ class SimulatedSession:
 
     images: Mapping[Sequence, Volume]
     truth: Mapping[Marker, Mask]
+    truth_from_fewer: Mapping[tuple[Marker, tuple[Sequence, ...]], Mask]
     burden: Burden
     protocols: Mapping[Sequence, Protocol]
     reference_from_sequence: Mapping[Sequence, Transform]
@@ -150,22 +154,15 @@ def simulate_session(
     origin_mm = (np.linalg.inv(world_from_head) @ grid.affine)[:3, 3]
     targets_mm = tuple(start + np.arange(n, dtype=np.float64) for start, n in zip(origin_mm, grid.shape, strict=True))
     aimed = {sequence: replace(part, sampling=aim_sampling(part.sampling, part.protocol, targets_mm)) for sequence, part in taken.items()}
-    truth = {}
+    truth: dict[Marker, Mask] = {}
+    fewer: dict[tuple[Marker, tuple[Sequence, ...]], Mask] = {}
     for marker in Marker:
-        rating = rate_lesions(maps, marker, appearance, aimed)
-        if rating is not None:
-            truth[marker] = Mask(rating[0].numpy(), grid)
-    return SimulatedSession(images, truth, burden, {sequence: part.protocol for sequence, part in taken.items()}, movements)
-
-
-def truth_path(out: Path, subject: str, marker: Marker) -> Path:
-    """Where a simulated data set keeps the true mask of a marker."""
-    return out / "derivatives" / "truth" / f"sub-{subject}" / "anat" / f"sub-{subject}_label-{marker}_mask.nii.gz"
-
-
-def record_path(out: Path, subject: str) -> Path:
-    """Where it keeps what a session was drawn from; written last."""
-    return out / "derivatives" / "truth" / f"sub-{subject}" / "anat" / f"sub-{subject}_simulation.json"
+        for shown in shown_on(marker, aimed):
+            rating = rate_lesions(maps, marker, appearance, {sequence: aimed[sequence] for sequence in shown})
+            if rating is not None:
+                truth[marker] = fewer[marker, shown] = Mask(rating[0].numpy(), grid)
+    fewer = {key: mask for key, mask in fewer.items() if mask is not truth[key[0]]}
+    return SimulatedSession(images, truth, fewer, burden, {sequence: part.protocol for sequence, part in taken.items()}, movements)
 
 
 def write_simulated_session(session: SimulatedSession, out: Path, subject: str, levels: float = 1.0) -> None:
@@ -185,6 +182,8 @@ def write_simulated_session(session: SimulatedSession, out: Path, subject: str, 
         nib.save(nib.Nifti1Image(data, image.grid.affine), folder / f"sub-{subject}_{sequence}.nii.gz")
     for marker, mask in session.truth.items():
         write_volume(truth_path(out, subject, marker), mask)
+    for (marker, shown), mask in session.truth_from_fewer.items():
+        write_volume(truth_path(out, subject, marker, shown), mask)
     protocols = {str(sequence): {**asdict(protocol), "sequence": str(sequence)} for sequence, protocol in session.protocols.items()}
     movements = {str(sequence): movement.matrix.tolist() for sequence, movement in session.reference_from_sequence.items()}
     record = {"Simulated": True, "Burden": asdict(session.burden), "Protocols": protocols, "ReferenceFromSequence": movements}
