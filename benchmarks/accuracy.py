@@ -83,7 +83,9 @@ def evaluate_simulated(folder: Path, out: Path, note: str, subsets: Mapping[str,
         parts = [(marker, name, mine) for marker in Marker for name, of in fewer.items() if (mine := [s for s in of if s.marker is marker])]
         from_fewer = simulated.summarise_parts(parts)
         strata += [(f"{name} of {len(measured)} sessions", summary) for name, summary in from_fewer]
-        tables += "\n" + simulated.strata_markdown(f"From fewer sequences, against what a rater would draw on these ({len(measured)} sessions)", from_fewer)
+        tables += "\n" + simulated.strata_markdown(
+            f"From fewer sequences, against what a rater would draw on these ({len(measured)} sessions)", from_fewer
+        )
     markdown = f"{simulated.to_markdown(summaries, missing, note)}\n{tables}\n{machine_markdown(machine)}"
     record = {
         "simulated": True,
