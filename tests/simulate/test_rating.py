@@ -107,7 +107,7 @@ def test_a_rater_draws_what_is_visible_and_nothing_else() -> None:
     half = ball & (np.arange(ball.shape[0])[:, None, None] < x)
     maps.strength[half] = 0.05 / gain
     drawn, ignored = rate(maps, Marker.WMH, appearance, *flair)
-    assert not (ignored & ndimage.binary_dilation(drawn, np.ones((3, 3, 3)))).any(), "where a WMH ends is to be learnt"
+    assert not (ignored & ndimage.binary_dilation(drawn, np.ones((3, 3, 3), np.bool_))).any(), "where a WMH ends is to be learnt"
     assert drawn[~half & ball].mean() > 0.8
     assert drawn[half & ~ndimage.binary_dilation(~half & ball)].mean() < 0.1
     brain_mean = sum(share * contrast.signal[code] for code, share in BRAIN_MIX.items()) / contrast.signal[Structure.WHITE_MATTER]
