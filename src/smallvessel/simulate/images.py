@@ -23,7 +23,8 @@ class Appearance:
     ----------
     wmh : mapping of Sequence to float
         Full-strength WMH signal divided by that of the white matter (measured on real lesions: T2w 1.4 to 1.8, T1w .72 to .83 on gradient
-        echo, about 1 on spin echo). On FLAIR voxels that raters drew have 1.4 to 1.5 in the median, edges included: the core has more.
+        echo, about 1 on spin echo; T2w from 1.08 on, since a plain lesion of the pons of a real patient hardly shows there). On FLAIR
+        voxels that raters drew have 1.4 to 1.5 in the median, edges included: the core has more.
     faint : mapping of Sequence to float
         Signal that normal or dirty white matter gains where it is fully faint, relative. Tracts with little myelin are brighter on
         FLAIR and T2w and darker on T1w, as WMH are; if only WMH were dark on T1w, everything a little dark would be taken for one.
